@@ -1,0 +1,66 @@
+# `make` lists the targets. Each installs what it needs into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
+
+.PHONY: help serve test check fix oracle soak golden graphs image lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+serve: .venv/serve ## Serve on 127.0.0.1:8000
+	$(BIN)/python -m service serve
+
+test: .venv/test ## Run every test that needs no PyTorch, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: .venv/test ## Lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fix: .venv/test ## Mend what the linter can mend, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+oracle: .venv/torch ## Compare 30,000 random requests with live PyTorch
+	$(BIN)/python -m pytest tests/oracle -m oracle
+
+soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch
+	ORACLE_CASES=1000000 $(BIN)/python -m pytest tests/oracle -m oracle -s
+
+golden: .venv/torch ## Write PyTorch's answers to random requests for tests without it
+	$(BIN)/python -m tests.oracle.make_golden
+
+graphs: .venv/test ## Export every measure to core/graphs
+	$(BIN)/python -m core.export
+
+image: ## Build the CPU image (docker build --target cuda for the other)
+	docker build --target cpu --tag lossmeter:cpu .
+
+lock: ## Pin the requirements anew (needs uv)
+	scripts/lock
+
+clean: ## Remove .venv and caches
+	rm -rf .venv .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "Python 3.11 to 3.13 is needed, but %s is %d.%d: make PYTHON=..." % (sys.executable, v[0], v[1]))'
+	$(PYTHON) -m venv .venv
+
+.venv/serve: requirements/serve.txt .venv/bin/python
+	$(INSTALL) $<
+	@touch $@
+
+.venv/test: requirements/test.txt pyproject.toml .venv/bin/python
+	$(INSTALL) $<
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/torch: .venv/test
+	$(PIP) install torch==2.13.0
+	@touch $@

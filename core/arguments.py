@@ -1,0 +1,82 @@
+"""The names and types of what a request brings: arrays, options and choices, each as its declaration has it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.declare import Choice, Kind, Measure, Tensor
+from core.errors import Fault, InvalidInput, missing, mistyped, unknown
+from core.rules import Array
+
+HALVES = ("float16", "bfloat16")
+FLOAT_NAMES = (*HALVES, "float32", "float64")
+_INT64 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Untyped:
+    """An array that came as text. Floats are float64 and take the dtype of the typed arrays beside them."""
+
+    array: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a request brings, typed and with the defaults filled in."""
+
+    arrays: dict[str, Array]
+    untyped: frozenset[str]  # the arrays whose floats have no dtype of their own
+    options: dict[str, int | float]
+    choices: dict[str, Any]
+
+
+def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
+    """Sort `given` by the declaration of `measure`. Raises InvalidInput with every name and type that is wrong."""
+    faults = [unknown(name, measure.name, measure.names) for name in given if name not in measure.names]
+    arrays: dict[str, Array] = {}
+    for tensor in measure.tensors:
+        if tensor.name in given:
+            value = given[tensor.name]
+            array = value.array if isinstance(value, Untyped) else value
+            fault = _array_fault(tensor, array)
+            arrays[tensor.name] = array
+            faults += [fault] if fault else []
+        elif tensor.required:
+            faults.append(missing(tensor.name, tensor.says))
+    options = {option.name: given.get(option.name, option.default) for option in measure.options}
+    choices = {choice.name: given.get(choice.name, choice.default) for choice in measure.choices}
+    faults += [mistyped(o.name, options[o.name], o.says) for o in measure.options if not _is_option(o, options[o.name])]
+    faults += [mistyped(c.name, choices[c.name], c.says) for c in measure.choices if not _is_choice(c, choices[c.name])]
+    if faults:
+        raise InvalidInput(faults)
+    for name, array in arrays.items():
+        if array.dtype.name == "bfloat16":
+            arrays[name] = array.astype(np.float32)
+    return Arguments(arrays, frozenset(n for n in arrays if isinstance(given[n], Untyped)), options, choices)
+
+
+def _array_fault(tensor: Tensor, array: object) -> Fault | None:
+    if not isinstance(array, np.ndarray):
+        return mistyped(tensor.name, array, tensor.says)
+    good = array.dtype.name in FLOAT_NAMES if tensor.kind is Kind.FLOAT else array.dtype.kind in "iub"
+    if good:
+        return None
+    return Fault(
+        (tensor.name,), f"{tensor.name} is an array of {array.dtype.name}, but must be {tensor.says}{tensor.advice}"
+    )
+
+
+def _is_option(option: Tensor, value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    if option.kind is Kind.FLOAT:
+        return isinstance(value, int | float | np.integer | np.floating)
+    return isinstance(value, int | np.integer) and bool(_INT64.min <= value <= _INT64.max)
+
+
+def _is_choice(choice: Choice, value: object) -> bool:
+    if not choice.values:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is type(choice.default) and value in choice.values

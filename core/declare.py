@@ -1,0 +1,189 @@
+"""The words a measure is declared in. A declaration is plain data: it runs nothing and registers nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import EllipsisType
+from typing import Any
+
+from core.rules import Rule
+
+Dims = tuple[str | EllipsisType, ...]
+Value = bool | int | float | str
+
+
+FLOATS = "an array of floats (float16, bfloat16, float32 or float64)"
+INTEGERS = "an array of integers (any integer type, or bool)"
+
+
+class Kind(Enum):
+    """What the entries of a tensor are."""
+
+    FLOAT = "float"  # float16, bfloat16, float32 or float64; computed in float32 or float64
+    INDEX = "index"  # any integer type or bool; computed in int64
+
+
+class Fit(Enum):
+    """How an elementwise input's shape relates to that of the measure's first input."""
+
+    SAME = "same"  # equal to it
+    INTO = "into"  # broadcasts to it and never enlarges it
+    WITH = "with"  # broadcasts with it, either way
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input of a formula.
+
+    `dims` names its axes: "batch", "classes", and `...` for any further ones; `(...,)` alone is any shape, and
+    `()` makes it an option, a scalar. An input without a default is required. `neutral` marks a default at which
+    the formula is the same without the input, so that a graph without it is exported too.
+    """
+
+    name: str
+    kind: Kind
+    dims: Dims
+    doc: str
+    rules: tuple[Rule, ...] = ()
+    default: float | int | None = None
+    neutral: bool = False
+    fit: Fit = Fit.SAME
+    hint: str = ""  # said beside a wrong type or shape
+
+    @property
+    def advice(self) -> str:
+        """The hint, as the end of an error."""
+        return f"; {self.hint}" if self.hint else ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a request must bring this input."""
+        return self.default is None
+
+    @property
+    def says(self) -> str:
+        """What it must be, as an error puts it."""
+        if not self.is_option:
+            return FLOATS if self.kind is Kind.FLOAT else INTEGERS
+        number = "a number" if self.kind is Kind.FLOAT else "a 64-bit integer"
+        return " ".join([number, *(rule.says({}) for rule in self.rules)])
+
+    @property
+    def is_option(self) -> bool:
+        """Whether this is a scalar."""
+        return not self.dims
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether it has a value (or a row of values) for each sample, rather than one for all."""
+        return "batch" in self.dims or self.dims == (...,)
+
+
+class Role(Enum):
+    """What a choice selects."""
+
+    GRAPH = "graph"
+    LAYOUT = "layout"
+    REDUCTION = "reduction"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A parameter that is no tensor. `values` is all that may be chosen; empty, it is any integer."""
+
+    name: str
+    role: Role
+    values: tuple[bool | str, ...]
+    default: Value
+    doc: str
+
+    @property
+    def says(self) -> str:
+        """What a value must be, as an error puts it."""
+        if not self.values:
+            return "an integer"
+        if isinstance(self.default, bool):
+            return "true or false"
+        return "one of " + ", ".join(f'"{value}"' for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A worked example: a request's fields as nested lists and scalars, and what it must give."""
+
+    title: str
+    fields: Mapping[str, Any]
+    loss: float
+    per_sample: tuple[float, ...] | float
+
+
+def reductions(*more: str) -> Choice:
+    """The choice `reduction`, with `more` values than PyTorch's three."""
+    said = "How the per-sample values become `loss`: their mean, their sum, or not at all."
+    if "batchmean" in more:
+        said += " `batchmean` is the sum divided by the batch size: the mathematical definition of the divergence."
+    return Choice("reduction", Role.REDUCTION, ("mean", "sum", "none", *more), "mean", said)
+
+
+CLASS_AXIS = Choice(
+    "class_axis",
+    Role.LAYOUT,
+    (),
+    1,
+    "The axis of the classes; -1 for logits of language models (batch, tokens, vocabulary). "
+    "Always 0 for one unbatched sample.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A loss: its inputs, its formula as an ONNX graph and in float64 NumPy, and worked examples.
+
+    `graph` and `reference` take the inputs by name, in the layout that they are computed in: (samples, classes) and
+    (samples,) for a measure over classes, (samples,) for an elementwise one; and each choice of role GRAPH. They
+    return one array (samples,) for each of `outputs`, then, where `weighted` is an input that was given, the
+    weight of each sample in the mean. An input that is not there is None.
+    """
+
+    name: str
+    doc: str
+    formula: str  # LaTeX
+    source: str
+    inputs: tuple[Tensor, ...]
+    graph: Callable[..., Any]
+    reference: Callable[..., Any]
+    examples: tuple[Example, ...]
+    choices: tuple[Choice, ...] = (reductions(),)
+    outputs: tuple[str, ...] = ("per_sample",)
+    weighted: str = ""  # the input whose values weigh the mean
+    zero_weight_nan: str = ""  # the option that, when not 0, makes the mean of no weight NaN, never an infinity
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.strip().splitlines()[0]
+
+    @property
+    def main(self) -> Tensor:
+        """The input that sets the shapes of the others."""
+        return self.inputs[0]
+
+    @property
+    def over_classes(self) -> bool:
+        """Whether a sample is a row of classes, rather than one element."""
+        return "classes" in self.main.dims
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a request may use: inputs, options, choices."""
+        return tuple(tensor.name for tensor in self.inputs) + tuple(choice.name for choice in self.choices)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs that have axes."""
+        return tuple(tensor for tensor in self.inputs if not tensor.is_option)
+
+    @property
+    def options(self) -> tuple[Tensor, ...]:
+        """The inputs that are scalars."""
+        return tuple(tensor for tensor in self.inputs if tensor.is_option)

@@ -1,0 +1,173 @@
+"""The graphs, loaded once and run in blocks. The only importer of onnxruntime.
+
+onnxruntime runs single-threaded inside; the blocks of a batch run on this module's threads. Blocks are padded so that
+an element's bits depend neither on its block nor on its place in it: onnxruntime's elementwise kernels treat the last
+few elements of an array with other code, and some row kernels treat a single row so.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import cpus, tiles
+from core.check import MAX_ELEMENTS, Batch, prepare
+from core.declare import Kind, Measure, Tensor
+from core.errors import DeviceUnavailable, GraphDamaged
+from core.reduction import Result, reduce
+from core.rules import Array
+from core.variants import DTYPES, FOLDER, Variant, complete, manifest, read, select, variants
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
+import onnxruntime as ort
+
+log = logging.getLogger("lossmeter.engine")
+
+BLOCK_ELEMENTS = 2**18  # of (samples, classes): 1 MiB of float32 logits, and as much again for the log-probabilities
+ELEMENTWISE_BLOCK = 2**15  # an elementwise formula has some ten intermediate arrays of this size
+PAD_ELEMENTS = 64
+PAD_ROWS = {"float32": 4, "float64": 2}  # rows that a 16-byte vector of one value a row takes
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def choose_device(wanted: str, available: Iterable[str], try_cuda: Callable[[], str]) -> str:
+    """ "cpu" or "cuda" for `wanted` "auto", "cpu" or "cuda". Raises DeviceUnavailable.
+
+    `available` are the execution providers of this onnxruntime; `try_cuda` opens a card and returns "", or says
+    why it cannot.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    if PROVIDERS["cuda"] not in available:
+        reason = f"this onnxruntime has no {PROVIDERS['cuda']}, only {', '.join(available)}: install onnxruntime-gpu"
+    else:
+        reason = try_cuda()
+        if not reason:
+            return "cuda"
+    if wanted == "cuda":
+        raise DeviceUnavailable(f"DEVICE is cuda, but {reason}")
+    return "cpu"
+
+
+class Engine:
+    """Every graph of some measures, loaded, checked and warmed on one device.
+
+    Arguments: `measures`; `device` "auto", "cpu" or "cuda"; `threads`, 0 for what affinity and cgroup quota allow;
+    `graphs`, the folder of exported files. Raises DeviceUnavailable or GraphDamaged. Thread-safe.
+    """
+
+    def __init__(
+        self, measures: Iterable[Measure], *, device: str = "auto", threads: int = 0, graphs: Path = FOLDER
+    ) -> None:
+        self.threads = cpus.threads(threads)
+        self.onnxruntime_version = ort.__version__
+        self._files: dict[str, bytes] = {}
+        self.digests = manifest(graphs)
+        chosen = [(variant, dtype) for measure in measures for variant in variants(measure) for dtype in DTYPES]
+        for variant, dtype in chosen:
+            name = variant.file(dtype)
+            self._files[name] = read(graphs, name, self.digests)
+        self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
+        self.provider = PROVIDERS[self.device]
+        self._sessions = {variant.file(dtype): self._open(variant.file(dtype)) for variant, dtype in chosen}
+        self._helpers = ThreadPoolExecutor(self.threads - 1, "block") if self.threads > 1 else None
+        for variant, dtype in chosen:
+            self._run(variant, dtype, _warm_feeds(variant, dtype))
+        log.info("%d graphs ready on %s, %d threads", len(chosen), self.provider, self.threads)
+
+    def graph(self, measure: Measure, dtype: str) -> tuple[bytes, str]:
+        """The complete exported graph of `measure` in "float32" or "float64", and its SHA-256."""
+        name = complete(measure).file(dtype)
+        return self._files[name], self.digests[name]
+
+    def compute(
+        self,
+        measure: Measure,
+        given: Mapping[str, Any],
+        *,
+        dtype: str = "float32",
+        max_elements: int = MAX_ELEMENTS,
+        cancelled: Callable[[], bool] = tiles.never,
+    ) -> Result:
+        """Check `given` (see core.check.prepare), compute, reduce. Raises InvalidInput or Cancelled."""
+        batch = prepare(measure, given, dtype=dtype, max_elements=max_elements)
+        return reduce(batch, self.per_sample(batch, cancelled))
+
+    def per_sample(self, batch: Batch, cancelled: Callable[[], bool] = tiles.never) -> dict[str, Array]:
+        """The graph's outputs for `batch`, flat arrays by name. Raises Cancelled when `cancelled` says True."""
+        variant = select(batch.measure, batch.arguments.choices, batch.left_out)
+        size = int(np.prod(batch.computed, dtype=np.int64))
+        outputs = {name: np.zeros(size, batch.dtype) for name in variant.outputs}
+        classes = batch.arrays[batch.measure.main.name].shape[-1] if batch.measure.over_classes else 1
+        if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
+            return outputs
+        most = max(1, BLOCK_ELEMENTS // classes) if batch.measure.over_classes else ELEMENTWISE_BLOCK
+        names, dtype = list(variant.outputs), batch.dtype.name
+
+        def work(block: tiles.Block) -> None:
+            results = self._run(variant, dtype, batch.shared | _feeds(batch, block))
+            for name, result in zip(names, results, strict=True):
+                outputs[name][block.start : block.stop] = result[: block.stop - block.start]
+
+        tiles.run(tiles.plan(batch.computed, most), work, self._helpers, self.threads, cancelled)
+        return outputs
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._helpers:
+            self._helpers.shutdown()
+
+    def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
+        results: list[Array] = self._sessions[variant.file(dtype)].run(variant.outputs, feeds)
+        return results
+
+    def _open(self, name: str, provider: str = "") -> Any:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            return ort.InferenceSession(self._files[name], options, providers=[provider or self.provider])
+        except Exception as error:  # onnxruntime has no exception type of its own for this
+            raise GraphDamaged(f"the graph {name} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+    def _try_cuda(self) -> str:
+        """ "" if a card can be opened, else why not."""
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()  # the CUDA libraries that pip installed
+        try:
+            providers = self._open(next(iter(self._files)), PROVIDERS["cuda"]).get_providers()
+        except GraphDamaged as error:
+            return str(error)
+        return "" if PROVIDERS["cuda"] in providers else "onnxruntime could not open a card with it"
+
+
+def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:
+    """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros."""
+    tensors = {tensor.name: tensor for tensor in batch.measure.tensors}
+    size = block.stop - block.start
+    multiple = PAD_ROWS[batch.dtype.name] if batch.measure.over_classes else PAD_ELEMENTS
+    padding = -size % multiple
+    feeds = {}
+    for name, array in batch.arrays.items():
+        rows = "classes" in tensors[name].dims and batch.measure.over_classes
+        part = array[block.index].reshape((size, array.shape[-1]) if rows else (size,))
+        dtype = batch.dtype if tensors[name].kind is Kind.FLOAT else np.dtype(np.int64)
+        part = np.require(part, dtype, ["C", "A"])
+        feeds[name] = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)]) if padding else part
+    return feeds
+
+
+def _warm_feeds(variant: Variant, dtype: str) -> dict[str, Array]:
+    """A small batch of zeros for `variant`."""
+
+    def feed(tensor: Tensor) -> Array:
+        kind = np.int64 if tensor.kind is Kind.INDEX else np.float64 if tensor.is_option else np.dtype(dtype)
+        axes = [4] if tensor.by_sample else []
+        return np.zeros(axes + ([3] if variant.measure.over_classes and "classes" in tensor.dims else []), kind)
+
+    return {tensor.name: feed(tensor) for tensor in variant.inputs}

@@ -1,0 +1,85 @@
+"""From declarations to ONNX files: `python -m core.export [FOLDER]`. The only importer of onnx and onnxscript.
+
+Opset and IR version stand in `core.variants`. The files hold no weights, no paths and no time stamps: the same
+declarations give the same bytes.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import onnxscript
+
+from core.declare import Kind, Measure, Tensor
+from core.measures import MEASURES
+from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, Variant, variants
+
+
+def _axes(tensor: Tensor, over_classes: bool) -> list[str]:
+    """The axes of an input as it is computed: any number of sample axes is one."""
+    axes = ["samples"] if tensor.by_sample else []
+    return axes + (["classes"] if over_classes and "classes" in tensor.dims else [])
+
+
+def _value(tensor: Tensor, measure: Measure, dtype: str) -> ir.Value:
+    if tensor.kind is Kind.INDEX:
+        element = ir.DataType.INT64
+    else:  # options keep the full precision of the number that was sent
+        element = ir.DataType.DOUBLE if tensor.is_option or dtype == "float64" else ir.DataType.FLOAT
+    shape = ir.Shape(_axes(tensor, measure.over_classes))
+    return ir.Value(name=tensor.name, type=ir.TensorType(element), shape=shape, doc_string=tensor.doc)
+
+
+def model(variant: Variant, dtype: str) -> bytes:
+    """The ONNX file of `variant` in `dtype` ("float32" or "float64")."""
+    measure = variant.measure
+    given = {tensor.name: _value(tensor, measure, dtype) for tensor in variant.inputs}
+    element = ir.DataType.FLOAT if dtype == "float32" else ir.DataType.DOUBLE
+    outputs = [
+        ir.Value(name=name, type=ir.TensorType(element), shape=ir.Shape(["samples"])) for name in variant.outputs
+    ]
+
+    def trace(op: Any, *values: ir.Value) -> Any:
+        named = dict(zip(given, values, strict=True))
+        everything = {tensor.name: named.get(tensor.name) for tensor in measure.inputs}
+        return measure.graph(op, **everything, **dict(variant.choices))
+
+    graph = onnxscript.build_graph(
+        trace, list(given.values()), outputs, opset_imports={"": OPSET}, name=variant.stem.replace(".", "_")
+    )
+    built = ir.Model(graph, ir_version=IR_VERSION, producer_name="lossmeter", doc_string=measure.doc.strip())
+    proto = ir.to_proto(built)
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def files(measures: Iterable[Measure]) -> dict[str, bytes]:
+    """Every graph file of `measures` by name, and the list of their SHA-256."""
+    made = {
+        variant.file(dtype): model(variant, dtype)
+        for measure in measures
+        for variant in variants(measure)
+        for dtype in DTYPES
+    }
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(made.items())]
+    return made | {MANIFEST: "".join(lines).encode("ascii")}
+
+
+def write(folder: Path, measures: Iterable[Measure]) -> int:
+    """Write the graph files of `measures` to `folder`, remove any others there, and say how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = files(measures)
+    for stale in set(folder.glob("*.onnx")) - {folder / name for name in made}:
+        stale.unlink()
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return len(made) - 1
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    print(f"{write(target, MEASURES.values())} graphs in {target}")

@@ -1,0 +1,84 @@
+"""Pieces that several formulas share, as ONNX (first argument `op`, the builder) and as NumPy.
+
+Every piece keeps PyTorch's NaN and infinity pattern, and gives each element the same bits wherever it stands.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def log_softmax(op: Any, scores: Any) -> Any:
+    """log softmax over axis 1, as (x - max) - log(sum(exp(x - max))), which is exact for scores of any size.
+
+    onnxruntime's float64 LogSoftmax on CPU loses NaN and +infinity, so float64 is spelled out.
+    """
+    if scores.dtype.name == "FLOAT":
+        return op.LogSoftmax(scores, axis=1)
+    shifted = op.Sub(scores, op.ReduceMax(scores, [1], keepdims=1))
+    return op.Sub(shifted, op.Log(op.ReduceSum(op.Exp(shifted), [1], keepdims=1)))
+
+
+def log1p(op: Any, value: Any) -> Any:
+    """log(1 + value), which ONNX lacks, to a few units in the last place, for value > -1 (and -infinity at -1).
+
+    log(1 + v) of the rounded sum u, plus its first-order correction (v - (u - 1)) / u.
+    """
+    one_plus = op.Add(value, 1.0)
+    lost = op.Sub(value, op.Sub(one_plus, 1.0))
+    return op.Add(op.Log(one_plus), op.Div(lost, op.Max(one_plus, 1e-30)))
+
+
+def log_sigmoid(op: Any, logits: Any) -> Any:
+    """log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|))."""
+    return op.Sub(op.Min(logits, 0.0), log1p(op, op.Exp(op.Neg(op.Abs(logits)))))
+
+
+def x_log_y(op: Any, x: Any, y: Any) -> Any:
+    """x * log(y), and 0 where x is 0."""
+    return op.Where(op.Equal(x, 0.0), 0.0, op.Mul(x, op.Log(y)))
+
+
+def row_sum(op: Any, rows: Any) -> Any:
+    """The sum over axis 1 of (samples, classes), as (samples,)."""
+    return op.ReduceSum(rows, [1], keepdims=0)
+
+
+def picked_loss(op: Any, log_p: Any, targets: Any, ignore_index: Any, weight: Any) -> tuple[Any, Any, Any]:
+    """-weight[target] * log_p[target] of each row, the row's weight (None without weights), and whether it counts.
+
+    Ignored rows look at class 0, so that no index is out of range; the caller masks them.
+    """
+    counts = op.Not(op.Equal(targets, ignore_index))
+    safe = op.Where(counts, targets, 0)
+    loss = op.Neg(op.Squeeze(op.GatherElements(log_p, op.Unsqueeze(safe, [1]), axis=1), [1]))
+    if weight is None:
+        return loss, None, counts
+    own = op.Gather(weight, safe)
+    return op.Mul(own, loss), op.Where(counts, own, 0.0), counts
+
+
+def log_softmax_reference(scores: Array) -> Array:
+    """log softmax over axis 1 in float64."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def x_log_y_reference(x: Array, y: Array) -> Array:
+    """x * log(y), and 0 where x is 0, in float64."""
+    return np.where(x == 0, 0.0, x * np.log(y))
+
+
+def picked_loss_reference(
+    log_p: Array, targets: Array, ignore_index: int, weight: Array | None
+) -> tuple[Array, Array | None, Array]:
+    """What picked_loss gives, in float64."""
+    counts = targets != ignore_index
+    safe = np.where(counts, targets, 0)
+    loss = -np.take_along_axis(log_p, safe[:, None], axis=1)[:, 0]
+    if weight is None:
+        return loss, None, counts
+    return weight[safe] * loss, np.where(counts, weight[safe], 0.0), counts

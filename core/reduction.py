@@ -1,0 +1,62 @@
+"""From per-sample values to a loss and to totals that merge: exact sums, none, mean, sum and batchmean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.check import Batch
+from core.exact import exact_sum
+from core.rules import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a measure answers.
+
+    `outputs` are the per-sample arrays by name, in the shape PyTorch gives them. `loss` has the type that was
+    computed in, and is None for reduction "none"; `reduced` is the same reduction of the further outputs. `totals`
+    are the float64 `sum` and `weight`, correctly rounded, with loss(mean) = sum / weight, the integers `count` and
+    `ignored`, and `sum_NAME` of each further output.
+    """
+
+    outputs: dict[str, Array]
+    reduction: str
+    loss: np.floating[Any] | None
+    reduced: dict[str, np.floating[Any]]
+    totals: dict[str, float | int]
+    dtype: np.dtype[Any]
+
+
+def reduce(batch: Batch, values: Mapping[str, Array]) -> Result:
+    """Reduce what the graph gave for `batch`: flat arrays by the names of its outputs."""
+    measure, reduction = batch.measure, batch.arguments.choices["reduction"]
+    count = values["per_sample"].size - batch.ignored
+    weight = exact_sum(values["sample_weight"]) if "sample_weight" in values else float(count)
+    if reduction == "batchmean":
+        weight = float(batch.batch_size)
+    sums = {name: exact_sum(values[name]) for name in measure.outputs}
+    undefined = weight == 0 and bool(batch.arguments.options.get(measure.zero_weight_nan))
+
+    def reduced(total: float) -> np.floating[Any]:
+        with np.errstate(all="ignore"):
+            mean = np.nan if undefined else np.float64(total) / np.float64(weight)
+            value: np.floating[Any] = batch.dtype.type(total if reduction == "sum" else mean)
+        return value
+
+    further = measure.outputs[1:] if reduction != "none" else ()
+    return Result(
+        outputs={name: values[name].reshape(batch.samples) for name in measure.outputs},
+        reduction=reduction,
+        loss=None if reduction == "none" else reduced(sums["per_sample"]),
+        reduced={name: reduced(sums[name]) for name in further},
+        totals={
+            "sum": sums["per_sample"],
+            "weight": weight,
+            "count": count,
+            "ignored": batch.ignored,
+            **{f"sum_{name}": sums[name] for name in measure.outputs[1:]},
+        },
+        dtype=batch.dtype,
+    )

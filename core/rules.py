@@ -1,0 +1,129 @@
+"""What the values of an input must satisfy. A rule tests values, words its own error, and knows how to be broken.
+
+Rules run on whole arrays before any graph sees them: a vectorised test first, and only where that fails
+the search for the first entry that is wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import Fault, at
+
+Array = NDArray[Any]
+Bound = Mapping[str, Any]  # the sizes and options of this request: "classes", "ignore_index", "normalize" ...
+
+
+class Rule(Protocol):
+    """What every rule can do."""
+
+    def says(self, bound: Bound) -> str:
+        """What a value must be, as an error puts it; without a request, `bound` is empty."""
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        """The first fault of `values`, or None."""
+
+    def broken(self, values: Array) -> Array:
+        """A copy of good `values` with an entry that breaks the rule."""
+
+
+def show(value: float | int) -> str:
+    """A number as an error shows it, with JSON's names of what JSON has no numbers for."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(value)
+
+
+def first(wrong: Array) -> tuple[int, ...]:
+    """The index of the first True."""
+    return tuple(int(axis[0]) for axis in np.nonzero(wrong)) if wrong.ndim else ()
+
+
+def _spoilt(values: Array, value: float) -> Array:
+    spoilt = np.array(values)
+    spoilt[(0,) * spoilt.ndim] = value
+    return spoilt
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Every value lies in [low, high]; NaN does not."""
+
+    low: float
+    high: float
+
+    def says(self, bound: Bound) -> str:
+        return f"between {self.low} and {self.high}"
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        if values.size == 0 or (values.min() >= self.low and values.max() <= self.high):
+            return None
+        index = first(~((values >= self.low) & (values <= self.high)))
+        return Fault(
+            (name, *index), f"{at(name, index)} is {show(values[index].item())}, but must be {self.says(bound)}"
+        )
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, self.high + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOf:
+    """Every value is an index into the named dimension, or equals the option `unless`."""
+
+    dim: str
+    unless: str
+
+    def says(self, bound: Bound) -> str:
+        size = bound.get(self.dim, f"number of {self.dim}")
+        return f"a class index in [0, {size}) or {self.unless} {bound.get(self.unless, '')}".rstrip()
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        size = bound[self.dim]
+        if values.size == 0 or (values.min() >= 0 and values.max() < size):
+            return None
+        wrong = ((values < 0) | (values >= size)) & (values != bound[self.unless])
+        if not wrong.any():
+            return None
+        index = first(wrong)
+        found = int(values[index])
+        return Fault((name, *index), f"{at(name, index)} is {found}, but must be {self.says(bound)}")
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, np.iinfo(values.dtype).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Every row along the last axis is >= 0 and sums to 1 within `tolerance`; where the choice `unless` is set the
+    row only has to have a finite sum above 0, since it is then divided by it."""
+
+    tolerance: float
+    unless: str
+
+    def says(self, bound: Bound) -> str:
+        if bound.get(self.unless):
+            return "a distribution: entries >= 0 with a finite sum above 0"
+        return f"a distribution: entries >= 0 that sum to 1 within {self.tolerance}"
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        if values.size and not values.min() >= 0:
+            index = first(~(values >= 0))
+            found = show(values[index].item())
+            return Fault((name, *index), f"{at(name, index)} is {found}, but {name} must be {self.says(bound)}")
+        with np.errstate(over="ignore"):
+            sums = values.sum(axis=-1, dtype=np.float64)
+        good = (sums > 0) & (sums < np.inf) if bound.get(self.unless) else np.abs(sums - 1) <= self.tolerance
+        if np.all(good):
+            return None
+        index = first(~good)
+        detail = f"{at(name, index)} sums to {show(sums[index].item())}, but must be {self.says(bound)}"
+        return Fault((name, *index), detail)
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, -1.0)

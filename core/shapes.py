@@ -1,0 +1,114 @@
+"""Shapes: what each input's must be, and the layout in which all of them are computed.
+
+A measure over classes sees (samples, classes), an elementwise one (samples,). The layout is made of views: a class
+axis in the middle is moved, and a small array is broadcast, without a copy.
+"""
+
+from math import prod
+
+import numpy as np
+
+from core.declare import Fit, Measure, Tensor
+from core.errors import Fault, InvalidInput, refuse
+from core.rules import Array
+
+Shape = tuple[int, ...]
+
+
+def class_axis(measure: Measure, main: Array, wanted: int) -> int:
+    """The class axis of the first input, counted from the front: 0 for one unbatched sample, else `wanted`."""
+    name, axes = measure.main.name, main.ndim
+    most = axes if ... in measure.main.dims else len(measure.main.dims)
+    if not 1 <= axes <= most:
+        many = "one axis or more" if most == axes else f"1 to {most} axes"
+        raise refuse(name, f"{name} has shape {main.shape}, but must have {many}, one of them the classes")
+    if axes == 1:
+        return 0
+    if not -axes <= wanted < axes:
+        raise refuse("class_axis", f"class_axis is {wanted}, but must be in [{-axes}, {axes}): {name} has {axes} axes")
+    return wanted % axes
+
+
+def sample_shape(measure: Measure, arrays: dict[str, Array], axis: int) -> Shape:
+    """The shape of the per-sample values, once every input's shape is checked. Raises InvalidInput."""
+    main = arrays[measure.main.name]
+    if measure.over_classes:
+        samples = main.shape[:axis] + main.shape[axis + 1 :]
+        faults = [_over_classes(measure, tensor, arrays, axis, samples) for tensor in measure.tensors[1:]]
+    else:
+        samples = main.shape
+        faults = [_elementwise(measure, tensor, arrays) for tensor in measure.tensors[1:]]
+    if any(faults):
+        raise InvalidInput(fault for fault in faults if fault)
+    both = [arrays[tensor.name].shape for tensor in measure.tensors if tensor.fit is Fit.WITH]
+    return np.broadcast_shapes(samples, *both)
+
+
+def _over_classes(
+    measure: Measure, tensor: Tensor, arrays: dict[str, Array], axis: int, samples: Shape
+) -> Fault | None:
+    if tensor.name not in arrays:
+        return None
+    main, found = arrays[measure.main.name].shape, arrays[tensor.name].shape
+    want: Shape
+    if tensor.dims == ("classes",):
+        want, why = (main[axis],), f"one value for each class of {measure.main.name}"
+    elif "classes" in tensor.dims:
+        want, why = main, f"that of {measure.main.name}"
+    else:
+        want, why = samples, f"that of {measure.main.name}, {main}, without its class axis {axis}"
+    one_sample = want == () and found == (1,) and len(main) == 1
+    if found == want or (one_sample and not (found == main and tensor.hint)):  # PyTorch reads (1,) beside (1,) as soft
+        return None
+    return Fault((tensor.name,), f"{tensor.name} has shape {found}, but must have shape {want}: {why}{tensor.advice}")
+
+
+def _elementwise(measure: Measure, tensor: Tensor, arrays: dict[str, Array]) -> Fault | None:
+    if tensor.name not in arrays:
+        return None
+    main, found = arrays[measure.main.name].shape, arrays[tensor.name].shape
+    own, other = (1,) * (len(main) - len(found)) + found, (1,) * (len(found) - len(main)) + main
+    fits = {
+        Fit.SAME: found == main,
+        Fit.INTO: len(found) <= len(main) and all(a in (1, b) for a, b in zip(own, main, strict=True)),
+        Fit.WITH: all(a == b or 1 in (a, b) for a, b in zip(own, other, strict=True)),
+    }
+    if fits[tensor.fit]:
+        return None
+    must = {
+        Fit.SAME: f"must have that of {measure.main.name}, {main}",
+        Fit.INTO: f"must broadcast to that of {measure.main.name}, {main}, without enlarging it",
+        Fit.WITH: f"must broadcast with that of {measure.main.name}, {main}",
+    }
+    return Fault((tensor.name,), f"{tensor.name} has shape {found}, but {must[tensor.fit]}")
+
+
+def limit_elements(arrays: dict[str, Array], samples: Shape, most: int) -> None:
+    """Refuse more than `most` elements in an input, or in what the inputs broadcast to."""
+    sizes = {name: prod(array.shape) for name, array in arrays.items()} | {"": prod(samples)}
+    for name, size in sizes.items():
+        if size > most:
+            subject = f"{name} has" if name else f"the inputs broadcast to {samples}, which has"
+            where = (name,) if name else ()
+            raise InvalidInput([Fault(where, f"{subject} {size} elements, but at most {most} are allowed")])
+
+
+def layout(measure: Measure, arrays: dict[str, Array], axis: int, samples: Shape) -> tuple[Shape, dict[str, Array]]:
+    """The arrays that have a value or row for each sample, as views of shape `computed` or (`computed`, classes)."""
+    own = {tensor.name: arrays[tensor.name] for tensor in measure.tensors if tensor.by_sample and tensor.name in arrays}
+    if measure.over_classes:
+        main = arrays[measure.main.name].shape
+        outer, classes, inner = prod(main[:axis]), main[axis], prod(main[axis + 1 :])
+        computed: Shape = (outer,) if inner == 1 else (outer, inner)
+        rows = {t.name for t in measure.tensors if "classes" in t.dims}
+        return computed, {
+            name: (
+                array.reshape(outer, classes, inner).swapaxes(1, 2).reshape(*computed, classes)
+                if name in rows
+                else array.reshape(computed)
+            )
+            for name, array in own.items()
+        }
+    if all(array.shape == samples for array in own.values()):
+        return (prod(samples),), {name: array.reshape(-1) for name, array in own.items()}
+    return samples, {name: np.broadcast_to(array, samples) for name, array in own.items()}

@@ -1,0 +1,59 @@
+"""`lossmeter serve`, also as `python -m service serve`."""
+
+import argparse
+import logging
+import sys
+
+import uvicorn
+from core import __version__
+
+from service.app import create_app
+from service.settings import PREFIX, Settings, SettingsError, load, unknown
+from service.telemetry import set_up_logging
+
+KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
+BACKLOG = 128
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; its help lists the settings."""
+    fields = Settings.model_fields.items()
+    settings = "\n".join(f"  {PREFIX}{name.upper():16} {field.description} [{field.default}]" for name, field in fields)
+    made = argparse.ArgumentParser(
+        prog="lossmeter",
+        description="PyTorch's losses over HTTP.",
+        epilog=f"settings (environment variables):\n{settings}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("command", choices=["serve"], nargs="?", default="serve", help="serve: answer requests")
+    made.add_argument("--version", action="version", version=__version__)
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until a signal says to stop. Exits with 2 on a bad setting and 3 where the start fails."""
+    parser().parse_args(arguments)
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(f"lossmeter: {error}", file=sys.stderr)
+        sys.exit(2)
+    set_up_logging(settings.log_level, settings.log_format)
+    for name in unknown():
+        logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""create_app: the engine in the lifespan, the routes, one answer for every failure."""
+
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from core import __version__
+from core.declare import Measure
+from core.engine import Engine
+from core.errors import CoreError, Fault
+from core.measures import MEASURES, find
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+
+from service import openapi, pages
+from service.catalogue import Catalogue, LossEntry, entry
+from service.edge import Edge
+from service.native import Info, Losses, Running, info
+from service.problems import Problem, from_core, respond, unavailable
+from service.settings import Settings
+from service.telemetry import Metrics
+
+
+def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -> FastAPI:
+    """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError."""
+    running = Running()
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = Engine(measures.values(), device=settings.device, threads=settings.threads)
+        workers = ThreadPoolExecutor(engine.threads, "request")
+        running.engine, running.workers = engine, workers
+        yield
+        running.engine = running.workers = None
+        workers.shutdown()
+        engine.close()
+
+    app = FastAPI(
+        title="Lossmeter",
+        version=__version__,
+        summary="PyTorch's losses of batches of logits and targets, from exported ONNX graphs.",
+        description=openapi.DESCRIPTION.strip(),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    _answer_failures(app)
+    _add_catalogue(app, measures, running)
+    _add_operations(app, settings, running, metrics)
+    app.router.routes.append(
+        Route("/v1/losses/{name}", Losses(measures, running, settings), methods=["POST"], include_in_schema=False)
+    )
+    app.router.routes.extend(pages.routes())
+    app.add_middleware(Edge, metrics=metrics)
+
+    def whole_document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.document(app, measures.values())
+        return app.openapi_schema
+
+    app.openapi = whole_document  # type: ignore[method-assign]
+    return app
+
+
+def _ready(running: Running) -> Engine:
+    if running.engine is None:
+        raise unavailable("the service is starting")
+    return running.engine
+
+
+def _answer_failures(app: FastAPI) -> None:
+    def answer(request: Request, problem: Problem) -> Response:
+        return respond(problem, request.scope["lossmeter.record"].request_id)
+
+    async def of_service(request: Request, error: Any) -> Response:
+        return answer(request, error)
+
+    async def of_core(request: Request, error: Any) -> Response:
+        return answer(request, from_core(error))
+
+    async def of_framework(request: Request, error: Any) -> Response:
+        if error.status_code == 405:
+            allowed = ", ".join(sorted(_methods(app, request)))
+            detail = f"{request.method} is not a method of {request.url.path[:256]}: it takes {allowed}"
+            return answer(request, Problem(405, detail, headers={"Allow": allowed}))
+        if error.status_code == 404:
+            return answer(request, Problem(404, f"there is nothing at {request.url.path[:256]}"))
+        return answer(request, Problem(error.status_code, str(error.detail), headers=error.headers))
+
+    async def of_validation(request: Request, error: Any) -> Response:
+        faults = [Fault(tuple(fault["loc"]), f"{fault['loc'][-1]}: {fault['msg']}") for fault in error.errors()]
+        return answer(request, Problem(422, faults[0].detail, errors=faults))
+
+    app.add_exception_handler(Problem, of_service)
+    app.add_exception_handler(CoreError, of_core)
+    app.add_exception_handler(HTTPException, of_framework)
+    app.add_exception_handler(RequestValidationError, of_validation)
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """The methods that some route has for the path of `request`."""
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return found | ({"HEAD"} if "GET" in found else set())
+
+
+def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Running) -> None:
+    failures = openapi.problems(404, 422, 500, 503)
+
+    @app.get("/v1/losses", tags=["catalogue"], responses=failures)
+    async def list_losses() -> Catalogue:
+        """Every loss: its formula, inputs, options and exported graphs."""
+        engine = _ready(running)
+        return Catalogue(losses=[entry(measure, engine) for measure in measures.values()])
+
+    @app.get("/v1/losses/{name}", tags=["catalogue"], responses=failures)
+    async def describe_loss(name: str) -> LossEntry:
+        """One loss: its formula, inputs, options and exported graphs."""
+        return entry(find(name, measures), _ready(running))
+
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    graph: dict[int | str, dict[str, Any]] = {200: {"description": "An ONNX file.", "content": content}}
+
+    @app.get("/v1/losses/{name}/graph", tags=["catalogue"], response_class=Response, responses=failures | graph)
+    async def download_graph(request: Request, name: str, dtype: Literal["float32", "float64"] = "float32") -> Response:
+        """The exported ONNX graph of a loss, with every input, in one dtype."""
+        file, digest = _ready(running).graph(find(name, measures), dtype)
+        headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(file, media_type="application/octet-stream", headers=headers)
+
+
+def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics: Metrics) -> None:
+    failures = openapi.problems(500, 503)
+
+    @app.get("/v1/info", tags=["operations"], responses=failures)
+    async def show_info() -> Info:
+        """Version, limits in force, device, threads."""
+        return Info(**info(_ready(running), settings, __version__))
+
+    @app.get("/livez", tags=["operations"])
+    async def live() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "live"}
+
+    @app.get("/readyz", tags=["operations"], responses=failures)
+    async def ready() -> dict[str, str]:
+        """Whether the graphs are loaded and warmed."""
+        _ready(running)
+        return {"status": "ready"}
+
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    @app.get("/metrics", tags=["operations"], response_class=Response, responses={200: {"content": text}})
+    async def show_metrics() -> Response:
+        """Prometheus metrics, as text."""
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,111 @@
+"""What GET /v1/losses answers: every measure's declaration as a document."""
+
+from typing import Literal
+
+from core.declare import Choice, Measure, Tensor
+from core.engine import Engine
+from core.variants import DTYPES, OPSET
+from pydantic import BaseModel, Field
+
+
+class InputEntry(BaseModel):
+    """An array that a loss takes."""
+
+    name: str
+    dims: list[str] = Field(description='Names of the axes; "..." is any further ones.')
+    dtypes: list[str]
+    optional: bool
+    rules: list[str] = Field(description="What each value must be.")
+    description: str
+
+
+class OptionEntry(BaseModel):
+    """A scalar that a loss takes."""
+
+    name: str
+    type: Literal["number", "integer", "boolean", "string"]
+    default: bool | int | float | str
+    range: str = Field(description="What a value must be.")
+    description: str
+
+
+class GraphEntry(BaseModel):
+    """An exported ONNX file."""
+
+    href: str
+    sha256: str
+    bytes: int
+    opset: int
+
+
+class LossEntry(BaseModel):
+    """A loss."""
+
+    name: str
+    summary: str
+    description: str
+    formula: str = Field(description="LaTeX.")
+    source: str
+    href: str = Field(description="Where to POST a batch.")
+    inputs: list[InputEntry]
+    options: list[OptionEntry]
+    outputs: list[str] = Field(description="Per-sample arrays of the answer.")
+    graphs: dict[str, GraphEntry] = Field(description="By dtype.")
+
+
+class Catalogue(BaseModel):
+    """Every loss."""
+
+    losses: list[LossEntry]
+
+
+TYPES: dict[type, Literal["number", "integer", "boolean", "string"]] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+}
+FLOAT_DTYPES = ["float16", "bfloat16", "float32", "float64"]
+INDEX_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+def _input(tensor: Tensor) -> InputEntry:
+    return InputEntry(
+        name=tensor.name,
+        dims=["..." if dim is ... else dim for dim in tensor.dims],
+        dtypes=FLOAT_DTYPES if tensor.kind.value == "float" else INDEX_DTYPES,
+        optional=not tensor.required,
+        rules=[rule.says({}) for rule in tensor.rules],
+        description=tensor.doc,
+    )
+
+
+def entry(measure: Measure, engine: Engine) -> LossEntry:
+    """The catalogue's entry of `measure`."""
+    scalars: list[Tensor | Choice] = [*measure.options, *measure.choices]
+    graphs = {}
+    for dtype in DTYPES:
+        content, digest = engine.graph(measure, dtype)
+        href = f"/v1/losses/{measure.name}/graph?dtype={dtype}"
+        graphs[dtype] = GraphEntry(href=href, sha256=digest, bytes=len(content), opset=OPSET)
+    return LossEntry(
+        name=measure.name,
+        summary=measure.summary,
+        description=measure.doc.strip(),
+        formula=measure.formula,
+        source=measure.source,
+        href=f"/v1/losses/{measure.name}",
+        inputs=[_input(tensor) for tensor in measure.tensors],
+        options=[
+            OptionEntry(
+                name=scalar.name,
+                type=TYPES[type(scalar.default)],
+                default=scalar.default if scalar.default is not None else "",
+                range=scalar.says,
+                description=scalar.doc,
+            )
+            for scalar in scalars
+        ],
+        outputs=list(measure.outputs),
+        graphs=graphs,
+    )

@@ -1,0 +1,55 @@
+"""The outermost layer: request id, HEAD, the last resort for errors, one log line and one count a request."""
+
+import logging
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.body import header
+from service.problems import ClientGone, Problem, respond
+from service.telemetry import Metrics, Record
+
+log = logging.getLogger("lossmeter.service")
+
+
+def request_id(sent: str | None) -> str:
+    """What the client sent, if it is at most 128 visible ASCII characters, else a new one."""
+    if sent and len(sent) <= 128 and all("!" <= character <= "~" for character in sent):
+        return sent
+    return uuid.uuid4().hex
+
+
+class Edge:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        record = Record(request_id(header(scope, b"x-request-id")), scope["method"], scope["path"])
+        head = scope["method"] == "HEAD"
+        scope = {**scope, "method": "GET" if head else scope["method"], "lossmeter.record": record}
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", record.request_id.encode("ascii"))]
+            elif head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        with self.metrics.in_flight.track_inprogress():
+            try:
+                await self.app(scope, receive, send_on)
+            except ClientGone:
+                record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
+            except Exception:
+                log.exception("request %s failed", record.request_id)
+                if record.status == 0:
+                    failed = Problem(500, "the service failed; its log has the reason under this request_id")
+                    await respond(failed, record.request_id)(scope, receive, send_on)
+        self.metrics.observe(record)

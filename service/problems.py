@@ -1,0 +1,99 @@
+"""One shape for every failure: application/problem+json (RFC 9457), with `errors` and, for OIP clients, `error`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from core.errors import CoreError, Fault, InvalidInput, UnknownMeasure
+from starlette.responses import Response
+
+MOST_ERRORS = 20
+MOST_BYTES = 7 * 1024  # of the list of errors; the whole answer stays under 8 KiB
+KINDS = {
+    400: ("malformed", "Malformed request"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    413: ("too-large", "Body too large"),
+    415: ("unsupported-media-type", "Unsupported media type"),
+    422: ("invalid-input", "Invalid input"),
+    500: ("internal-error", "Internal error"),
+    503: ("unavailable", "Unavailable"),
+}
+
+
+class Problem(Exception):
+    """A request that cannot be answered, as it is answered."""
+
+    def __init__(
+        self, status: int, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.errors, self.headers = status, detail, errors, dict(headers or {})
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole; there is nobody to answer."""
+
+
+def malformed(detail: str) -> Problem:
+    """The bytes are not what their type says."""
+    return Problem(400, detail)
+
+
+def unavailable(detail: str) -> Problem:
+    """Not now; a later try may be answered."""
+    return Problem(503, detail, headers={"Retry-After": "1"})
+
+
+def from_core(error: CoreError) -> Problem:
+    """The status and words of an error that the core raised."""
+    if isinstance(error, InvalidInput):
+        first, more = error.faults[0].detail, len(error.faults) - 1
+        return Problem(422, first + (f" (and {more} more, see errors)" if more else ""), errors=error.faults)
+    if isinstance(error, UnknownMeasure):
+        return Problem(404, str(error))
+    return unavailable(str(error))
+
+
+def pointer(where: Sequence[str | int]) -> str:
+    """The JSON Pointer (RFC 6901) of a place in the request; "" is the whole body."""
+    return "".join("/" + str(step)[:64].replace("~", "~0").replace("/", "~1") for step in where)
+
+
+def body(problem: Problem, request_id: str) -> dict[str, Any]:
+    """The members of the problem document."""
+    slug, title = KINDS.get(problem.status, ("error", "Error"))
+    detail = problem.detail[:1024]
+    members: dict[str, Any] = {
+        "type": f"/problems/{slug}",
+        "title": title,
+        "status": problem.status,
+        "detail": detail,
+        "error": detail,
+        "request_id": request_id,
+    }
+    faults = problem.errors or ([Fault((), detail)] if problem.status == 422 else [])
+    if faults:
+        members["errors"] = _bounded(faults)
+    return members
+
+
+def _bounded(faults: Sequence[Fault]) -> list[dict[str, str]]:
+    errors, size = [], 2 * 1024  # what `detail` and `error` may take
+    for fault in faults[:MOST_ERRORS]:
+        error = {"pointer": pointer(fault.where), "detail": fault.detail[:512]}
+        size += len(orjson.dumps(error))
+        if size > MOST_BYTES:
+            break
+        errors.append(error)
+    return errors
+
+
+def respond(problem: Problem, request_id: str) -> Response:
+    """The answer to a request that has `problem`."""
+    return Response(
+        orjson.dumps(body(problem, request_id)),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=problem.headers,
+    )

@@ -1,0 +1,50 @@
+"""Every knob, with its unit, default and description: environment variables, LOSSMETER_ and the name."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import ByteSize, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LOSSMETER_"
+Limit = Annotated[ByteSize, Field(ge=1)]
+
+
+class SettingsError(Exception):
+    """A setting is not what it must be; the message is one line."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Threads that compute; 0 takes what CPU affinity and the cgroup's quota allow."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the graphs run: auto takes CUDA where onnxruntime has it and there is a card."
+    )
+    max_body_bytes: Limit = Field(ByteSize(2**30), description="Largest request body, in bytes (1GiB is taken too).")
+    max_json_bytes: Limit = Field(ByteSize(2**25), description="Largest JSON body, of a request or answer, in bytes.")
+    max_elements: int = Field(2**30, ge=1, description="Most elements of an input, or of what the inputs broadcast to.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+
+
+def load() -> Settings:
+    """The settings of this process's environment. Raises SettingsError naming every one that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        raise SettingsError("; ".join(wrong)) from None
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none: misspelt, or of another version."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)

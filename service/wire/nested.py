@@ -1,0 +1,103 @@
+"""Nested JSON lists as arrays. No tensor becomes a list of Python numbers.
+
+simdjson copies the numbers of a whole nested list into one buffer. That flattens ragged and mixed-depth lists without
+an error, so every row's length is checked here, and where there are more lists than rows, the list too many is found.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import simdjson
+from core.declare import Kind, Tensor
+from core.errors import InvalidInput, at, refuse
+from numpy.typing import NDArray
+
+from service.wire.tensors import MOST_AXES
+
+Array = NDArray[Any]
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def numbers(value: Any, kind: Kind) -> Array | None:
+    """Every number of a nested list, flat: float64, or int64; None if there is anything else in it."""
+    try:
+        buffer = value.as_buffer(of_type="d" if kind is Kind.FLOAT else "i")
+    except (TypeError, ValueError):
+        return None
+    return np.frombuffer(buffer, np.float64 if kind is Kind.FLOAT else np.int64)
+
+
+def rectangular(name: str, value: Any) -> tuple[int, ...]:
+    """The shape of a nested list, if every list of a level has the same length. Raises InvalidInput."""
+    shape = [len(value)]
+    first = value
+    while len(first) and isinstance(first[0], simdjson.Array):
+        first = first[0]
+        shape.append(len(first))
+        if len(shape) > MOST_AXES:
+            raise refuse(name, f"{name} is nested deeper than {MOST_AXES} lists")
+    for index, row in _rows(value, len(shape) - 1):
+        want = shape[len(index)]
+        if not isinstance(row, simdjson.Array):
+            raise refuse(name, f"{at(name, index)} is no list, but must be one of length {want}, as the first", *index)
+        if len(row) != want:
+            detail = f"{at(name, index)} has length {len(row)}, but must have {want}, as the first"
+            raise refuse(name, detail, *index)
+    return tuple(shape)
+
+
+def _rows(value: Any, depth: int, index: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Every entry of a nested list down to `depth` levels, with its index, parents first."""
+    if depth and isinstance(value, simdjson.Array):
+        for place, row in enumerate(value):
+            here = (*index, place)
+            yield here, row
+            yield from _rows(row, depth - 1, here)
+
+
+def _leaf_rows(value: Any, depth: int) -> Iterator[tuple[tuple[int, ...], Any]]:
+    return ((index, row) for index, row in [((), value), *_rows(value, depth)] if len(index) == depth)
+
+
+def find_deep_row(name: str, value: Any) -> None:
+    """Refuse a list that stands where others of its level have numbers."""
+    for index, row in _leaf_rows(value, len(rectangular(name, value)) - 1):
+        if row.mini.count(b"[") > 1:
+            raise refuse(name, f"{at(name, index)} holds a list where there must be a number", *index)
+
+
+def first_wrong(tensor: Tensor, value: Any) -> InvalidInput:
+    """The error of the first entry that is no number, or no integer where it must be one."""
+    name = tensor.name
+    for index, row in _leaf_rows(value, len(rectangular(name, value)) - 1):
+        if numbers(row, tensor.kind) is not None:
+            continue
+        for place, entry in enumerate(row):
+            if not is_number(tensor.kind, entry):
+                where = (*index, place)
+                return refuse(name, f"{at(name, where)} is {shown(entry)}, but must be {entry_says(tensor)}", *where)
+    return refuse(name, f"{name} must be {tensor.says}")
+
+
+def is_number(kind: Kind, entry: object) -> bool:
+    """Whether a scalar may stand in a list of `kind`."""
+    if kind is Kind.INDEX:
+        return type(entry) is int and -(2**63) <= entry < 2**63
+    return type(entry) in (int, float) or (isinstance(entry, str) and entry in NON_FINITE)
+
+
+def entry_says(tensor: Tensor) -> str:
+    """What one entry must be, as an error puts it."""
+    if tensor.kind is Kind.INDEX:
+        return f"a 64-bit integer{tensor.advice}"
+    return 'a number, "NaN", "Infinity" or "-Infinity"'
+
+
+def shown(entry: object) -> str:
+    """A value as an error shows it, at most 40 characters."""
+    if isinstance(entry, simdjson.Array | simdjson.Object):
+        return "a list" if isinstance(entry, simdjson.Array) else "an object"
+    return str(orjson.dumps(entry), "utf-8")[:40]

@@ -1,0 +1,90 @@
+"""Whether the engine answers a case as PyTorch does."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.check import prepare
+from core.engine import Engine
+from core.errors import InvalidInput
+from core.measures import find
+from core.reduction import Result
+from tests.oracle.cases import Case
+
+# torch.testing.assert_close: (rtol, atol)
+TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+
+
+def answer(engine: Engine, case: Case) -> Result | InvalidInput:
+    """The engine's answer to `case`, or its refusal."""
+    try:
+        return engine.compute(find(case.measure), case.fields)
+    except InvalidInput as refusal:
+        return refusal
+
+
+def difference(case: Case, found: Result | InvalidInput, per_sample: Any, loss: float | None, refused: str) -> str:
+    """ "" where `found` is what PyTorch answers, else what differs."""
+    if isinstance(found, InvalidInput):
+        return "" if refused else f"refused, but PyTorch answers: {found}"
+    if refused:
+        return f"answered, but PyTorch refuses: {refused}"
+    if found.outputs["per_sample"].shape != per_sample.shape:
+        return f"shape {found.outputs['per_sample'].shape}, but PyTorch has {per_sample.shape}"
+    rtol, atol = TOLERANCE[found.dtype.name]
+    mine = found.outputs["per_sample"]
+    if not close(mine, per_sample, rtol, atol) and not close(mine, per_sample, rtol, atol, magnitude(case)):
+        return f"per_sample {found.outputs['per_sample']}, but PyTorch has {per_sample}"
+    if found.loss is None:
+        return "" if found.reduction == "none" else "no loss"
+    if is_exception(case, found, per_sample, float(loss or 0.0)):
+        return ""
+    finite = np.abs(per_sample[np.isfinite(per_sample)].astype(np.float64))
+    if found.reduction == "sum":
+        spread = float(finite.sum())
+    else:
+        with np.errstate(all="ignore"):
+            spread = float(np.abs(finite.sum() / np.float64(found.totals["weight"])))
+    if not close(np.asarray(found.loss), np.asarray(loss), 0.0, atol + rtol * spread):
+        return f"loss {found.loss}, but PyTorch has {loss}"
+    return ""
+
+
+def is_exception(case: Case, found: Result, per_sample: NDArray[Any], loss: float) -> bool:
+    """The deliberate differences in the mean: see the page on PyTorch's semantics in docs."""
+    if found.reduction not in ("mean", "batchmean") or found.loss is None:
+        return False
+    mine = float(found.loss)
+    overflow = not np.isfinite(loss) and np.isfinite(mine) and bool(np.isfinite(per_sample).all())
+    smoothed = case.fields.get("label_smoothing", 0.0) > 0 and found.totals["weight"] == 0 and np.isnan(mine)
+    return bool(overflow and np.abs(per_sample.astype(np.float64)).sum() > 3.4e38) or bool(smoothed)
+
+
+def magnitude(case: Case) -> NDArray[Any]:
+    """What the terms of each sample add up to in size, and at least its largest weight: where terms of both signs
+    cancel, or a huge weight meets a tiny loss, PyTorch's own float32 error is in proportion to this."""
+    sizes = dict(case.fields)
+    for name in {"weight", "targets"} & set(sizes) if case.measure == "soft_cross_entropy" else {"weight"} & set(sizes):
+        sizes[name] = np.asarray(np.abs(sizes[name]))
+    batch = prepare(find(case.measure), sizes, dtype="float64")
+    flat = {name: array.reshape(-1, *array.shape[len(batch.computed) :]) for name, array in batch.arrays.items()}
+    options = {name: value.item() if value.ndim == 0 else value for name, value in batch.shared.items()}
+    weight = np.asarray(sizes.get("weight", 1.0), np.float64)
+    most = float(np.max(weight, initial=1.0, where=np.isfinite(weight)))
+    with np.errstate(all="ignore"):
+        if case.measure == "binary_cross_entropy_with_logits":
+            x, t, positive = np.abs(flat["logits"]), flat["targets"], flat.get("pos_weight", 1.0)
+            terms = most * (np.abs(1 - t) * x + np.abs((positive - 1) * t + 1) * (x + 1))
+        else:
+            terms = np.abs(batch.measure.reference(**flat, **options)[0])
+    return np.asarray(terms).reshape(batch.samples) + most
+
+
+def close(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float, size: NDArray[Any] | None = None) -> bool:
+    """torch.testing.assert_close with equal_nan: the same NaN and infinities, and else |a - b| <= atol + rtol |b|;
+    with `size`, (atol + rtol) of that instead."""
+    a, b = mine.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(all="ignore"):
+        near = np.abs(a - b) <= (atol + rtol * np.abs(b) if size is None else (atol + rtol) * size)
+    return bool(np.all(np.where(np.isfinite(a) & np.isfinite(b), near, (a == b) | (np.isnan(a) & np.isnan(b)))))
