@@ -1,6 +1,7 @@
 """`lossmeter serve`, also as `python -m service serve`."""
 
 import argparse
+import http.client
 import logging
 import sys
 
@@ -25,19 +26,39 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"settings (environment variables):\n{settings}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("command", choices=["serve"], nargs="?", default="serve", help="serve: answer requests")
+    made.add_argument(
+        "command",
+        choices=["serve", "healthy"],
+        nargs="?",
+        default="serve",
+        help="serve: answer requests; healthy: exit with 0 if the service that these settings describe is ready",
+    )
     made.add_argument("--version", action="version", version=__version__)
     return made
 
 
+def healthy(settings: Settings) -> bool:
+    """Whether a service on this host, with these settings, answers that it is ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serve until a signal says to stop. Exits with 2 on a bad setting and 3 where the start fails."""
-    parser().parse_args(arguments)
+    command = parser().parse_args(arguments).command
     try:
         settings = load()
     except SettingsError as error:
         print(f"lossmeter: {error}", file=sys.stderr)
         sys.exit(2)
+    if command == "healthy":
+        sys.exit(not healthy(settings))
     set_up_logging(settings.log_level, settings.log_format)
     for name in unknown():
         logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)

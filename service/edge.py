@@ -28,7 +28,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _in_one_line(send))
             return
         record = Record(request_id(header(scope, b"x-request-id")), scope["method"], scope["path"])
         head = scope["method"] == "HEAD"
@@ -53,3 +53,15 @@ class Edge:
                     failed = Problem(500, "the service failed; its log has the reason under this request_id")
                     await respond(failed, record.request_id)(scope, receive, send_on)
         self.metrics.observe(record)
+
+
+def _in_one_line(send: Send) -> Send:
+    """Of the traceback that a failed start answers with, the last line: the reason."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            reason = message["message"].strip().rpartition("\n")[2]
+            message = {**message, "message": f"cannot start: {reason.partition(': ')[2] or reason}"}
+        await send(message)
+
+    return send_on

@@ -47,7 +47,7 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
         "tags": ["losses"],
         "operationId": measure.name,
         "summary": measure.summary,
-        "description": f"{measure.doc.strip()}\n\n$$ {measure.formula} $$",
+        "description": measure.doc.strip().partition("\n")[2].strip(),
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": request}, "examples": examples}},

@@ -143,7 +143,7 @@ def _parse(text: bytes | bytearray) -> Any:
         return simdjson.Parser().parse(text)
     except (ValueError, RuntimeError) as error:
         reason = str(error)
-    if reason.startswith("NUMBER_ERROR"):  # an integer past 64 bits, which is a good float
+    if reason.startswith(("NUMBER_ERROR", "BIGINT_ERROR")):  # an integer past 64 bits, which is a good float
         longer = _LONG_INTEGER.sub(rb"\1.0", text)
         if longer != text:
             return _parse(longer)
