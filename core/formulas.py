@@ -19,7 +19,7 @@ def log_softmax(op: Any, scores: Any) -> Any:
     if scores.dtype.name == "FLOAT":
         return op.LogSoftmax(scores, axis=1)
     shifted = op.Sub(scores, op.ReduceMax(scores, [1], keepdims=1))
-    return op.Sub(shifted, op.Log(op.ReduceSum(op.Exp(shifted), [1], keepdims=1)))
+    return op.Sub(shifted, op.Log(row_sum(op, op.Exp(shifted), keepdims=1)))
 
 
 def log1p(op: Any, value: Any) -> Any:
@@ -42,9 +42,15 @@ def x_log_y(op: Any, x: Any, y: Any) -> Any:
     return op.Where(op.Equal(x, 0.0), 0.0, op.Mul(x, op.Log(y)))
 
 
-def row_sum(op: Any, rows: Any) -> Any:
-    """The sum over axis 1 of (samples, classes), as (samples,)."""
-    return op.ReduceSum(rows, [1], keepdims=0)
+def row_sum(op: Any, rows: Any, keepdims: int = 0) -> Any:
+    """The sum over axis 1 of (samples, classes), as (samples,), or (samples, 1) with `keepdims`.
+
+    onnxruntime adds a row up in vectors from the first aligned address on, so rows that begin at another alignment
+    would be added up in another order. Zeros that fill each row to whole cache lines make all of them begin alike.
+    """
+    missing = op.Mod(op.Neg(op.Shape(rows, start=1, end=2)), [16])
+    whole = op.Pad(rows, op.Concat([0, 0, 0], missing, axis=0))
+    return op.ReduceSum(whole, [1], keepdims=keepdims)
 
 
 def picked_loss(op: Any, log_p: Any, targets: Any, ignore_index: Any, weight: Any) -> tuple[Any, Any, Any]:

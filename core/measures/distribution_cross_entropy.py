@@ -27,7 +27,7 @@ LOG_OF_BASE = {"e": 1.0, "2": math.log(2.0), "10": math.log(10.0)}
 def graph(op: Any, p: Any, q: Any, base: str, normalize: bool) -> Any:
     """The formula on (samples, classes) distributions."""
     if normalize:
-        p, q = (op.Div(rows, op.ReduceSum(rows, [1], keepdims=1)) for rows in (p, q))
+        p, q = (op.Div(rows, row_sum(op, rows, keepdims=1)) for rows in (p, q))
     plogp, plogq = x_log_y(op, p, p), x_log_y(op, p, q)
     parts = op.Sub(0.0, plogq), op.Sub(0.0, plogp), op.Sub(plogp, plogq)
     return tuple(op.Div(row_sum(op, part), LOG_OF_BASE[base]) for part in parts)

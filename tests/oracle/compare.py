@@ -34,8 +34,8 @@ def difference(case: Case, found: Result | InvalidInput, per_sample: Any, loss: 
         return f"shape {found.outputs['per_sample'].shape}, but PyTorch has {per_sample.shape}"
     rtol, atol = TOLERANCE[found.dtype.name]
     mine = found.outputs["per_sample"]
-    if not close(mine, per_sample, rtol, atol) and not close(mine, per_sample, rtol, atol, magnitude(case)):
-        return f"per_sample {found.outputs['per_sample']}, but PyTorch has {per_sample}"
+    if not close(mine, per_sample, rtol, atol) and not close(mine, per_sample, *scaled(case, rtol, atol)):
+        return f"per_sample, first where not close: {_first_apart(mine, per_sample, rtol, atol)}"
     if found.loss is None:
         return "" if found.reduction == "none" else "no loss"
     if is_exception(case, found, per_sample, float(loss or 0.0)):
@@ -61,9 +61,9 @@ def is_exception(case: Case, found: Result, per_sample: NDArray[Any], loss: floa
     return bool(overflow and np.abs(per_sample.astype(np.float64)).sum() > 3.4e38) or bool(smoothed)
 
 
-def magnitude(case: Case) -> NDArray[Any]:
-    """What the terms of each sample add up to in size, and at least its largest weight: where terms of both signs
-    cancel, or a huge weight meets a tiny loss, PyTorch's own float32 error is in proportion to this."""
+def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
+    """The tolerance in proportion to the terms of each sample and to the largest weight: where terms of both signs
+    cancel, or a huge weight meets a tiny loss, PyTorch's own error is as large. As (0, absolute tolerance)."""
     sizes = dict(case.fields)
     for name in {"weight", "targets"} & set(sizes) if case.measure == "soft_cross_entropy" else {"weight"} & set(sizes):
         sizes[name] = np.asarray(np.abs(sizes[name]))
@@ -78,13 +78,19 @@ def magnitude(case: Case) -> NDArray[Any]:
             terms = most * (np.abs(1 - t) * x + np.abs((positive - 1) * t + 1) * (x + 1))
         else:
             terms = np.abs(batch.measure.reference(**flat, **options)[0])
-    return np.asarray(terms).reshape(batch.samples) + most
+    return 0.0, atol * most + rtol * np.asarray(terms).reshape(batch.samples)
 
 
-def close(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float, size: NDArray[Any] | None = None) -> bool:
-    """torch.testing.assert_close with equal_nan: the same NaN and infinities, and else |a - b| <= atol + rtol |b|;
-    with `size`, (atol + rtol) of that instead."""
+def close(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float | NDArray[Any]) -> bool:
+    """torch.testing.assert_close with equal_nan: the same NaN and infinities, and else |a - b| <= atol + rtol |b|."""
     a, b = mine.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(all="ignore"):
-        near = np.abs(a - b) <= (atol + rtol * np.abs(b) if size is None else (atol + rtol) * size)
+        near = np.abs(a - b) <= atol + rtol * np.abs(b)
     return bool(np.all(np.where(np.isfinite(a) & np.isfinite(b), near, (a == b) | (np.isnan(a) & np.isnan(b)))))
+
+
+def _first_apart(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float) -> str:
+    for index in np.ndindex(mine.shape):
+        if not close(mine[index], theirs[index], rtol, atol):
+            return f"{index}: {mine[index]!r}, but PyTorch has {theirs[index]!r}"
+    raise AssertionError

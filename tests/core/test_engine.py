@@ -1,0 +1,139 @@
+"""The device, the sessions, and which graph a request runs."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import core.engine
+from core.check import prepare
+from core.engine import Engine, choose_device
+from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
+from core.measures import MEASURES
+from core.variants import FOLDER, MANIFEST
+
+CPU, BOTH = ["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def opens() -> str:
+    return ""
+
+
+def fails() -> str:
+    return "there is no card"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "device"),
+    [("cpu", BOTH, "cpu"), ("auto", BOTH, "cuda"), ("auto", CPU, "cpu"), ("cuda", BOTH, "cuda")],
+)
+def test_device_is_chosen(wanted: str, available: list[str], device: str) -> None:
+    assert choose_device(wanted, available, opens) == device
+
+
+def test_auto_falls_back_where_no_card_opens() -> None:
+    assert choose_device("auto", BOTH, fails) == "cpu"
+
+
+def test_cuda_that_cannot_be_had_is_refused_with_the_reason() -> None:
+    with pytest.raises(DeviceUnavailable, match="has no CUDAExecutionProvider, only CPUExecutionProvider: install"):
+        choose_device("cuda", CPU, opens)
+    with pytest.raises(DeviceUnavailable, match="DEVICE is cuda, but there is no card"):
+        choose_device("cuda", BOTH, fails)
+
+
+def test_an_engine_refuses_cuda_here() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        assert Engine([MEASURES["kl_div"]], device="auto").device in ("cpu", "cuda")
+        return
+    with pytest.raises(DeviceUnavailable):
+        Engine([MEASURES["kl_div"]], device="cuda")
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_provider_that_silently_falls_back_is_no_card(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    """onnxruntime opens a session on the CPU where CUDA's libraries do not load; an engine must not believe it."""
+    real = onnxruntime.InferenceSession
+    preloaded = []
+
+    def session(content: bytes, options: Any, providers: list[str]) -> Any:
+        if broken and providers != CPU:
+            raise RuntimeError("libcudart.so.13: cannot open\nand more")
+        return real(content, options, providers=CPU)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: BOTH)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(1), raising=False)
+    assert Engine([MEASURES["kl_div"]], device="auto").device == "cpu"
+    reason = "cannot be loaded: libcudart.so.13: cannot open$" if broken else "could not open a card"
+    with pytest.raises(DeviceUnavailable, match=reason):
+        Engine([MEASURES["kl_div"]], device="cuda")
+    assert preloaded == [1, 1]
+
+
+def test_a_damaged_graph_stops_the_start(tmp_path: Path) -> None:
+    graphs = tmp_path / "graphs"
+    shutil.copytree(FOLDER, graphs)
+    with (graphs / "kl_div.float32.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(GraphDamaged, match=r"kl_div\.float32\.onnx has the SHA-256"):
+        Engine([MEASURES["kl_div"]], device="cpu", graphs=graphs)
+    (graphs / MANIFEST).write_text("nonsense")
+    with pytest.raises(GraphDamaged, match="the list of graphs"):
+        Engine([MEASURES["kl_div"]], device="cpu", graphs=graphs)
+
+
+def test_what_is_not_asked_for_is_not_computed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variants are a fast path: plain requests must run the plain graph."""
+    ran: list[str] = []
+    real = Engine._run
+
+    def spy(self: Engine, variant: Any, dtype: str, feeds: Any) -> Any:
+        ran.append(variant.file(dtype))
+        return real(self, variant, dtype, feeds)
+
+    monkeypatch.setattr(Engine, "_run", spy)
+    logits, targets = np.zeros((2, 3), np.float32), np.array([0, 1])
+    cross_entropy = MEASURES["cross_entropy"]
+    for more in (
+        {},
+        {"label_smoothing": 0.0},
+        {"label_smoothing": 0.1},
+        {"weight": np.ones(3, np.float32)},
+        {"weight": np.ones(3, np.float32), "label_smoothing": 1},
+    ):
+        engine.compute(cross_entropy, {"logits": logits, "targets": targets, **more})
+    assert ran == [
+        "cross_entropy.without_weight.without_label_smoothing.float32.onnx",
+        "cross_entropy.without_weight.without_label_smoothing.float32.onnx",
+        "cross_entropy.without_weight.float32.onnx",
+        "cross_entropy.without_label_smoothing.float32.onnx",
+        "cross_entropy.float32.onnx",
+    ]
+
+
+def test_a_cancelled_batch_stops(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.engine, "BLOCK_ELEMENTS", 3)
+    batch = prepare(MEASURES["cross_entropy"], {"logits": np.zeros((9, 3)), "targets": np.zeros(9, int)})
+    with pytest.raises(Cancelled):
+        engine.per_sample(batch, lambda: True)
+
+
+def test_graphs_run_single_threaded_inside_and_send_no_telemetry(engine: Engine) -> None:
+    import os
+
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    options = next(iter(engine._sessions.values())).get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+
+
+def test_one_thread_is_enough() -> None:
+    alone = Engine([MEASURES["kl_div"]], device="cpu", threads=1)
+    size = core.engine.ELEMENTWISE_BLOCK * 3 + 5
+    values = np.linspace(-5, 0, size)
+    result = alone.compute(MEASURES["kl_div"], {"log_probabilities": values, "targets": np.exp(values)})
+    assert result.totals["count"] == size
+    alone.close()

@@ -1,0 +1,80 @@
+"""Sums are exact, whatever the order, the chunks and the magnitudes."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from core.exact import ExactSum, exact_sum
+
+finite64 = hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=False, allow_infinity=False))
+finite32 = hnp.arrays(
+    np.float32, st.integers(0, 60), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
+)
+
+
+def rounded(total: Fraction) -> float:
+    """The float64 nearest to `total`."""
+    try:
+        return total.numerator / total.denominator
+    except OverflowError:
+        return math.inf if total > 0 else -math.inf
+
+
+@given(finite64 | finite32)
+def test_sum_is_the_rounded_fraction(values: NDArray[Any]) -> None:
+    total = sum((Fraction(float(value)) for value in values), Fraction(0))
+    assert ExactSum.of(values).value == rounded(total)
+    assert exact_sum(values) == rounded(total)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [999, 1000, 65_536, 65_537, 200_000])
+def test_large_sums_equal_fsum(dtype: type, count: int) -> None:
+    rng = np.random.default_rng(count)
+    values: NDArray[Any] = (rng.normal(size=count) * 10.0 ** rng.integers(-30, 30, count)).astype(dtype)
+    assert exact_sum(values) == math.fsum(values.tolist())
+
+
+def test_a_thousand_shuffles_give_the_same_bits() -> None:
+    rng = np.random.default_rng(1)
+    values: NDArray[Any] = (rng.normal(size=3000) * 10.0 ** rng.integers(-20, 20, 3000)).astype(np.float32)
+    expected = exact_sum(values)
+    assert all(exact_sum(rng.permutation(values)) == expected for _ in range(1000))
+
+
+def test_merged_states_of_a_thousand_splits_are_the_state_of_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    values: NDArray[Any] = (rng.normal(size=500) * 10.0 ** rng.integers(-20, 20, 500)).astype(np.float32)
+    values[::100] = [np.nan, np.inf, -np.inf, 1e38, -1e38]
+    whole = ExactSum.of(values)
+    for _ in range(1000):
+        parts = np.split(rng.permutation(values), np.sort(rng.integers(0, 500, 4)))
+        assert sum((ExactSum.of(part) for part in parts), ExactSum()) == whole
+
+
+@pytest.mark.parametrize("many", [1, 2000])
+@pytest.mark.parametrize(
+    ("values", "total"),
+    [
+        ([], 0.0),
+        ([math.nan, 1.0], math.nan),
+        ([math.inf, -math.inf], math.nan),
+        ([math.inf, 1.0], math.inf),
+        ([-math.inf, 1e308], -math.inf),
+        ([1e308, 1e308, -1e308], 1e308),
+        ([1e308, 1e308], math.inf),
+        ([-1.7e308, -1.7e308], -math.inf),
+        ([1e308, 1e308, -1e308, -1e308, 5e-324], 5e-324),
+        ([1.0, 2.0**-60, -1.0], 2.0**-60),
+    ],
+)
+def test_extremes(values: list[float], total: float, many: int) -> None:
+    padded = np.array([*values, *[0.0] * many])
+    assert exact_sum(padded) == total or (math.isnan(total) and math.isnan(exact_sum(padded)))

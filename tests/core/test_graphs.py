@@ -1,0 +1,52 @@
+"""The committed graphs are those that the declarations export, and serving needs nothing that exports."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from core import export
+from core.errors import GraphDamaged
+from core.measures import MEASURES
+from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, complete, manifest, read, variants
+
+
+def test_committed_graphs_are_fresh() -> None:
+    committed = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    assert export.files(MEASURES.values()) == committed, "run `make graphs`"
+
+
+def test_writing_removes_what_is_stale(tmp_path: Path) -> None:
+    (tmp_path / "old.float32.onnx").write_bytes(b"")
+    measure = MEASURES["kl_div"]
+    assert export.write(tmp_path, [measure]) == 4
+    made = {variant.file(dtype) for variant in variants(measure) for dtype in DTYPES}
+    assert {path.name for path in tmp_path.iterdir()} == made | {MANIFEST}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_complete_graph_takes_every_input_under_its_name(dtype: str) -> None:
+    for measure in MEASURES.values():
+        model = onnx.load(FOLDER / complete(measure).file(dtype))
+        assert [value.name for value in model.graph.input] == [tensor.name for tensor in measure.inputs]
+        assert [value.name for value in model.graph.output] == list(complete(measure).outputs)
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
+        assert model.ir_version == IR_VERSION
+
+
+def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"good")
+    with pytest.raises(GraphDamaged, match=r"x\.onnx has the SHA-256 \w+, but must have abc"):
+        read(tmp_path, "x.onnx", {"x.onnx": "abc"})
+    with pytest.raises(GraphDamaged, match=r"y\.onnx cannot be read: No such file"):
+        read(tmp_path, "y.onnx", {})
+    with pytest.raises(GraphDamaged, match="cannot be read"):
+        manifest(tmp_path)
+
+
+def test_serving_imports_no_exporter_and_no_torch() -> None:
+    script = "import service.app, sys; print(sorted({'onnx', 'onnxscript', 'onnx_ir', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
