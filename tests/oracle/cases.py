@@ -167,8 +167,8 @@ def _elementwise(rng: Rng, measure: str, scores: str) -> Case:
     _reduction(rng, fields, ("batchmean",) if measure == "kl_div" else ())
     _enlarge(rng, fields, scores)
     if measure == "binary_cross_entropy_with_logits" and np.any(np.abs(fields[scores]) > 80):
-        _finite(fields, "weight")
-        _finite(fields, "pos_weight")
+        for name in ("targets", "weight", "pos_weight"):
+            _finite(fields, name)
     return Case(measure, fields)
 
 
