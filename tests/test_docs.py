@@ -1,0 +1,129 @@
+"""The documents are true: every request in them is sent, every command is run, every setting is listed."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from core.measures import MEASURES
+from service.app import create_app
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SEMANTICS = (ROOT / "docs" / "semantics.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """`make serve`, as the README has it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found = int(probe.getsockname()[1])
+    assert blocks("sh")[0] == "make serve\n"
+    environment = {**os.environ, f"{PREFIX}PORT": str(found)}
+    process = subprocess.Popen(["make", "serve"], cwd=ROOT, env=environment, start_new_session=True)  # noqa: S607
+    try:
+        for _ in range(1200):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{found}/readyz", timeout=5):
+                    break
+            except OSError:
+                assert process.poll() is None
+                time.sleep(0.1)
+        yield found
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def test_the_readmes_requests_have_the_readmes_answers(port: int) -> None:
+    requests = [block for block in blocks("sh") if block.startswith("curl")]
+    answers = blocks("json")
+    assert len(requests) == len(answers) == 2
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    for request, answer in zip(requests, answers, strict=True):
+        done = subprocess.run(
+            ["bash", "-c", request.replace(":8000", f":{port}")],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == answer.strip()
+
+
+def test_docker_commands_name_what_there_is() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    compose = (ROOT / "docker-compose.yml").read_text()
+    for target in re.findall(r"--target (\w+)", README):
+        assert re.search(rf"^FROM \S+ AS {target}$", dockerfile, re.MULTILINE), target
+    assert blocks("sh")[-1].split() == [
+        *("docker", "compose", "up", "--build"),
+        *("docker", "compose", "--profile", "gpu", "up", "--build", "gpu"),
+    ]
+    assert re.search(r"^  gpu:$", compose, re.MULTILINE)
+    assert "profiles: [gpu]" in compose
+
+
+def test_every_setting_is_in_the_readme_with_its_default() -> None:
+    rows = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \| (\S+) \|", README, re.MULTILINE))
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        assert getattr(Settings(**{name: rows[name.upper()]}), name) == field.default, name
+
+
+def test_every_loss_and_option_is_in_the_readme() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE)
+    table = {name: text for name, text in rows if name in MEASURES}
+    assert set(table) == set(MEASURES)
+    for measure in MEASURES.values():
+        for name in set(measure.names) - {"reduction"}:
+            assert f"`{name}`" in table[measure.name], (measure.name, name)
+
+
+def test_makefile_targets_in_the_documents_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for document in (README, (ROOT / "CONTRIBUTING.md").read_text()):
+        for words in re.findall(r"`make ([a-z ]+)`", document):
+            for target in words.split():
+                assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_request_of_the_semantics_page_has_its_answer() -> None:
+    asked = 0
+    with TestClient(create_app(Settings(device="cpu"))) as client:
+        for section in SEMANTICS.split("\n### ")[1:]:
+            name = re.findall(r"`(\w+)`", section.splitlines()[0])[0]
+            for request, per_sample, loss in re.findall(r"^\| .* \| `(.*)` \| `(.*)` \| `(.*)` \|$", section, re.M):
+                answer = client.post(f"/v1/losses/{name}", json=json.loads(request)).json()
+                assert (answer["per_sample"], answer["loss"]) == (json.loads(per_sample), json.loads(loss)), request
+                asked += 1
+    assert asked > 20
+
+
+def test_no_document_or_code_names_a_registry_host_or_a_path_of_one_machine() -> None:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    files = subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in files:
+        path = ROOT / name
+        if path.suffix in (".gz", ".onnx") or "static" in path.parts or not path.exists():
+            continue
+        text = path.read_text()
+        for forbidden in ("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "/ho" + "me/"):
+            assert forbidden not in text, (name, forbidden)
