@@ -117,24 +117,6 @@ class Example:
     per_sample: tuple[float, ...] | float
 
 
-def reductions(*more: str) -> Choice:
-    """The choice `reduction`, with `more` values than PyTorch's three."""
-    said = "How the per-sample values become `loss`: their mean, their sum, or not at all."
-    if "batchmean" in more:
-        said += " `batchmean` is the sum divided by the batch size: the mathematical definition of the divergence."
-    return Choice("reduction", Role.REDUCTION, ("mean", "sum", "none", *more), "mean", said)
-
-
-CLASS_AXIS = Choice(
-    "class_axis",
-    Role.LAYOUT,
-    (),
-    1,
-    "The axis of the classes; -1 for logits of language models (batch, tokens, vocabulary). "
-    "Always 0 for one unbatched sample.",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A loss: its inputs, its formula as an ONNX graph and in float64 NumPy, and worked examples.
@@ -153,7 +135,7 @@ class Measure:
     graph: Callable[..., Any]
     reference: Callable[..., Any]
     examples: tuple[Example, ...]
-    choices: tuple[Choice, ...] = (reductions(),)
+    choices: tuple[Choice, ...]
     outputs: tuple[str, ...] = ("per_sample",)
     weighted: str = ""  # the input whose values weigh the mean
     zero_weight_nan: str = ""  # the option that, when not 0, makes the mean of no weight NaN, never an infinity

@@ -139,11 +139,14 @@ class Engine:
         """ "" if a card can be opened, else why not."""
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()  # the CUDA libraries that pip installed
+        ort.set_default_logger_severity(4)  # what it would say at length is said below in one line
         try:
             providers = self._open(next(iter(self._files)), PROVIDERS["cuda"]).get_providers()
         except GraphDamaged as error:
             return str(error)
-        return "" if PROVIDERS["cuda"] in providers else "onnxruntime could not open a card with it"
+        finally:
+            ort.set_default_logger_severity(2)
+        return "" if PROVIDERS["cuda"] in providers else "onnxruntime opens no card: are its driver and the card here?"
 
 
 def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:

@@ -53,6 +53,13 @@ def row_sum(op: Any, rows: Any, keepdims: int = 0) -> Any:
     return op.ReduceSum(whole, [1], keepdims=keepdims)
 
 
+def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:
+    """What label smoothing keeps of the target, 1 - e, and what each of the C classes gets, e / C, as logits' type."""
+    classes = op.Cast(op.Squeeze(op.Shape(logits, start=1, end=2)), to=label_smoothing.dtype)
+    kept, share = op.Sub(1.0, label_smoothing), op.Div(label_smoothing, classes)
+    return op.CastLike(kept, logits), op.CastLike(share, logits)
+
+
 def picked_loss(op: Any, log_p: Any, targets: Any, ignore_index: Any, weight: Any) -> tuple[Any, Any, Any]:
     """-weight[target] * log_p[target] of each row, the row's weight (None without weights), and whether it counts.
 

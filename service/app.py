@@ -35,6 +35,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
         engine = Engine(measures.values(), device=settings.device, threads=settings.threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
+        app.openapi()  # made once, not while a request waits for it
         yield
         running.engine = running.workers = None
         workers.shutdown()

@@ -15,6 +15,7 @@ Source: torch.nn.functional.mse_loss.
 """
 
 from core.declare import Example, Kind, Measure, Tensor
+from core.inputs import reduction
 from core.rules import Between
 
 
@@ -38,6 +39,7 @@ MEASURE = Measure(
         Tensor("predictions", Kind.FLOAT, (...,), "What was predicted."),
         Tensor("targets", Kind.FLOAT, (...,), "What is true.", rules=(Between(0.0, 9.0),)),
     ),
+    choices=(reduction(),),
     examples=(Example("Two elements", {"predictions": [1, 2], "targets": [0, 5]}, loss=5.0, per_sample=(1.0, 9.0)),),
 )
 '''

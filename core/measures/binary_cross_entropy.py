@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.declare import Example, Fit, Kind, Measure, Tensor
 from core.formulas import log1p
+from core.inputs import reduction
 from core.rules import Between
 
 Array = NDArray[Any]
@@ -61,6 +62,7 @@ MEASURE = Measure(
             fit=Fit.INTO,
         ),
     ),
+    choices=(reduction(),),
     examples=(
         Example(
             "Three elements, one of them certain and wrong",

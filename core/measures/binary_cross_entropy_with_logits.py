@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.declare import Example, Fit, Kind, Measure, Tensor
 from core.formulas import log_sigmoid
+from core.inputs import reduction
 
 Array = NDArray[Any]
 
@@ -68,6 +69,7 @@ MEASURE = Measure(
             fit=Fit.INTO,
         ),
     ),
+    choices=(reduction(),),
     examples=(
         Example(
             "Two samples of two labels, the positives of the second label counted three times",

@@ -9,14 +9,15 @@ The mean is the sum divided by the sum of w[t] over the samples that count: NaN 
 Source: torch.nn.functional.cross_entropy with class indices; label smoothing: Szegedy et al. 2016, section 7.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.declare import CLASS_AXIS, Example, Kind, Measure, Tensor, reductions
-from core.formulas import log_softmax, log_softmax_reference, picked_loss, picked_loss_reference, row_sum
-from core.rules import Between, IndexOf
+from core.declare import Example, Kind, Measure, Tensor
+from core.formulas import log_softmax, log_softmax_reference, picked_loss, picked_loss_reference, row_sum, smoothing
+from core.inputs import CLASS_AXIS, CLASS_TARGETS, CLASS_WEIGHT, IGNORE_INDEX, LABEL_SMOOTHING, reduction
 
 Array = NDArray[Any]
 
@@ -27,9 +28,8 @@ def graph(op: Any, logits: Any, targets: Any, weight: Any, ignore_index: Any, la
     loss, sample_weight, counts = picked_loss(op, log_p, targets, ignore_index, weight)
     if label_smoothing is not None:
         spread = op.Neg(row_sum(op, log_p if weight is None else op.Mul(log_p, weight)))
-        share = op.Div(label_smoothing, op.Cast(op.Squeeze(op.Shape(logits, start=1, end=2)), to=label_smoothing.dtype))
-        keep = op.CastLike(op.Sub(1.0, label_smoothing), logits)
-        loss = op.Add(op.Mul(keep, loss), op.Mul(op.CastLike(share, logits), spread))
+        kept, share = smoothing(op, logits, label_smoothing)
+        loss = op.Add(op.Mul(kept, loss), op.Mul(share, spread))
     loss = op.Where(counts, loss, 0.0)
     return loss if sample_weight is None else (loss, sample_weight)
 
@@ -63,27 +63,12 @@ MEASURE = Measure(
     reference=reference,
     inputs=(
         Tensor("logits", Kind.FLOAT, ("batch", "classes", ...), "Unnormalised scores of the classes."),
-        Tensor(
-            "targets",
-            Kind.INDEX,
-            ("batch", ...),
-            "The index of the true class of each sample.",
-            rules=(IndexOf("classes", unless="ignore_index"),),
-            hint="soft_cross_entropy takes class probabilities in the shape of logits",
-        ),
-        Tensor("weight", Kind.FLOAT, ("classes",), "Weight of each class.", default=1.0, neutral=True),
-        Tensor("ignore_index", Kind.INDEX, (), "The target that marks a sample to skip.", default=-100),
-        Tensor(
-            "label_smoothing",
-            Kind.FLOAT,
-            (),
-            "The share of the target that is spread evenly over all classes.",
-            rules=(Between(0.0, 1.0),),
-            default=0.0,
-            neutral=True,
-        ),
+        replace(CLASS_TARGETS, hint="soft_cross_entropy takes class probabilities in the shape of logits"),
+        CLASS_WEIGHT,
+        IGNORE_INDEX,
+        LABEL_SMOOTHING,
     ),
-    choices=(CLASS_AXIS, reductions()),
+    choices=(CLASS_AXIS, reduction()),
     weighted="weight",
     zero_weight_nan="label_smoothing",
     examples=(

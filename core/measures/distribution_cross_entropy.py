@@ -16,8 +16,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from core.declare import Choice, Example, Kind, Measure, Role, Tensor, reductions
+from core.declare import Choice, Example, Kind, Measure, Role, Tensor
 from core.formulas import row_sum, x_log_y, x_log_y_reference
+from core.inputs import reduction
 from core.rules import Distribution
 
 Array = NDArray[Any]
@@ -57,7 +58,7 @@ MEASURE = Measure(
     choices=(
         Choice("base", Role.GRAPH, ("e", "2", "10"), "e", "The base of the logarithm: nats, bits or decimal digits."),
         Choice("normalize", Role.GRAPH, (False, True), False, "Whether p and q are divided by their sums first."),
-        reductions(),
+        reduction(),
     ),
     outputs=("per_sample", "entropy", "kl_divergence"),
     examples=(

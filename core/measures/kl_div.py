@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.declare import Choice, Example, Fit, Kind, Measure, Role, Tensor, reductions
+from core.declare import Choice, Example, Fit, Kind, Measure, Role, Tensor
 from core.formulas import x_log_y, x_log_y_reference
+from core.inputs import reduction
 
 Array = NDArray[Any]
 
@@ -53,7 +54,7 @@ MEASURE = Measure(
     ),
     choices=(
         Choice("log_target", Role.GRAPH, (False, True), False, "Whether the targets are log-probabilities."),
-        reductions("batchmean"),
+        reduction("batchmean"),
     ),
     examples=(
         Example(

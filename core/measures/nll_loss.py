@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.declare import CLASS_AXIS, Example, Kind, Measure, Tensor, reductions
+from core.declare import Example, Kind, Measure, Tensor
 from core.formulas import picked_loss, picked_loss_reference
-from core.rules import IndexOf
+from core.inputs import CLASS_AXIS, CLASS_TARGETS, CLASS_WEIGHT, IGNORE_INDEX, reduction
 
 Array = NDArray[Any]
 
@@ -46,17 +46,11 @@ MEASURE = Measure(
     reference=reference,
     inputs=(
         Tensor("log_probabilities", Kind.FLOAT, ("batch", "classes", ...), "Log-probabilities of the classes."),
-        Tensor(
-            "targets",
-            Kind.INDEX,
-            ("batch", ...),
-            "The index of the true class of each sample.",
-            rules=(IndexOf("classes", unless="ignore_index"),),
-        ),
-        Tensor("weight", Kind.FLOAT, ("classes",), "Weight of each class.", default=1.0, neutral=True),
-        Tensor("ignore_index", Kind.INDEX, (), "The target that marks a sample to skip.", default=-100),
+        CLASS_TARGETS,
+        CLASS_WEIGHT,
+        IGNORE_INDEX,
     ),
-    choices=(CLASS_AXIS, reductions()),
+    choices=(CLASS_AXIS, reduction()),
     weighted="weight",
     examples=(
         Example(

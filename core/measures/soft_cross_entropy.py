@@ -12,9 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from core.declare import CLASS_AXIS, Example, Kind, Measure, Tensor, reductions
-from core.formulas import log_softmax, log_softmax_reference, row_sum
-from core.rules import Between
+from core.declare import Example, Kind, Measure, Tensor
+from core.formulas import log_softmax, log_softmax_reference, row_sum, smoothing
+from core.inputs import CLASS_AXIS, CLASS_WEIGHT, LABEL_SMOOTHING, reduction
 
 Array = NDArray[Any]
 
@@ -23,9 +23,8 @@ def graph(op: Any, logits: Any, targets: Any, weight: Any, label_smoothing: Any)
     """The formula on (samples, classes) logits and targets."""
     log_p = log_softmax(op, logits)
     if label_smoothing is not None:
-        share = op.Div(label_smoothing, op.Cast(op.Squeeze(op.Shape(logits, start=1, end=2)), to=label_smoothing.dtype))
-        keep = op.CastLike(op.Sub(1.0, label_smoothing), logits)
-        targets = op.Add(op.Mul(targets, keep), op.CastLike(share, logits))
+        kept, share = smoothing(op, logits, label_smoothing)
+        targets = op.Add(op.Mul(targets, kept), share)
     terms = op.Mul(log_p, targets)
     return op.Neg(row_sum(op, terms if weight is None else op.Mul(terms, weight)))
 
@@ -58,18 +57,10 @@ MEASURE = Measure(
             "The probability of each class, not checked.",
             hint="cross_entropy takes class indices",
         ),
-        Tensor("weight", Kind.FLOAT, ("classes",), "Weight of each class.", default=1.0, neutral=True),
-        Tensor(
-            "label_smoothing",
-            Kind.FLOAT,
-            (),
-            "The share of the target that is spread evenly over all classes.",
-            rules=(Between(0.0, 1.0),),
-            default=0.0,
-            neutral=True,
-        ),
+        CLASS_WEIGHT,
+        LABEL_SMOOTHING,
     ),
-    choices=(CLASS_AXIS, reductions()),
+    choices=(CLASS_AXIS, reduction()),
     examples=(
         Example(
             "Two samples of two classes",

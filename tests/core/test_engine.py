@@ -68,7 +68,7 @@ def test_a_provider_that_silently_falls_back_is_no_card(monkeypatch: pytest.Monk
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(1), raising=False)
     assert Engine([MEASURES["kl_div"]], device="auto").device == "cpu"
-    reason = "cannot be loaded: libcudart.so.13: cannot open$" if broken else "could not open a card"
+    reason = "cannot be loaded: libcudart.so.13: cannot open$" if broken else "opens no card"
     with pytest.raises(DeviceUnavailable, match=reason):
         Engine([MEASURES["kl_div"]], device="cuda")
     assert preloaded == [1, 1]
