@@ -14,7 +14,7 @@ serve: .venv/serve ## Serve on 127.0.0.1:8000
 
 test: .venv/test ## Run every test that needs no PyTorch, with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -m "not oracle"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -28,7 +28,7 @@ fix: .venv/test ## Mend what the linter can mend, and format
 	$(BIN)/ruff format
 
 oracle: .venv/torch ## Compare 30,000 random requests with live PyTorch
-	$(BIN)/python -m pytest tests/oracle -m oracle
+	$(BIN)/python -m pytest tests/oracle -m oracle -s
 
 soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch
 	ORACLE_CASES=1000000 $(BIN)/python -m pytest tests/oracle -m oracle -s
