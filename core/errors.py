@@ -65,7 +65,8 @@ def missing(name: str, what: str) -> Fault:
 
 def unknown(name: str, measure: str, known: Iterable[str]) -> Fault:
     """The fault of a request that names something the measure does not take."""
-    return Fault((name,), f"{name[:64]} is not known: {measure} takes {', '.join(known)}")
+    shown = name[:64] if name.isprintable() and name.strip() else ascii(name[:64])
+    return Fault((name,), f"{shown} is not known: {measure} takes {', '.join(known)}")
 
 
 def mistyped(name: str, value: object, says: str) -> Fault:

@@ -4,6 +4,8 @@ import argparse
 import http.client
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from core import __version__
@@ -14,6 +16,18 @@ from service.telemetry import set_up_logging
 
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
 BACKLOG = 128
+START_FAILED = 3
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, for which SIGTERM is the ordinary end: it does not die of the signal once it has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take note of signals, and do not raise them again."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,7 +57,7 @@ def healthy(settings: Settings) -> bool:
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
-    except OSError:
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     finally:
         connection.close()
@@ -62,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     for name in unknown():
         logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
@@ -74,6 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    server = Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(START_FAILED)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from core import __version__
 from core.declare import Measure
 from core.engine import Engine
-from core.errors import CoreError, Fault
+from core.errors import CoreError, Fault, InvalidInput, mistyped
 from core.measures import MEASURES, find
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -96,8 +96,12 @@ def _answer_failures(app: FastAPI) -> None:
         return answer(request, Problem(error.status_code, str(error.detail), headers=error.headers))
 
     async def of_validation(request: Request, error: Any) -> Response:
-        faults = [Fault(tuple(fault["loc"]), f"{fault['loc'][-1]}: {fault['msg']}") for fault in error.errors()]
-        return answer(request, Problem(422, faults[0].detail, errors=faults))
+        # Only query parameters are left to the framework, and each is one of a few words.
+        faults = [
+            Fault(tuple(fault["loc"]), mistyped(fault["loc"][-1], fault["input"], fault["ctx"]["expected"]).detail)
+            for fault in error.errors()
+        ]
+        return answer(request, from_core(InvalidInput(faults)))
 
     app.add_exception_handler(Problem, of_service)
     app.add_exception_handler(CoreError, of_core)
@@ -136,7 +140,7 @@ def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Runni
         """The exported ONNX graph of a loss, with every input, in one dtype."""
         file, digest = _ready(running).graph(find(name, measures), dtype)
         headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        if pages.known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(file, media_type="application/octet-stream", headers=headers)
 

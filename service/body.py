@@ -27,8 +27,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     Where Content-Length declares the size the buffer has it from the start, and a size over the limit is refused
     before a byte is read; else the buffer grows, and is refused at the first byte over.
     """
-    coding = header(scope, b"content-encoding")
-    if coding and coding.lower() != "identity":
+    codings = [str(value, "latin-1") for key, value in scope["headers"] if key == b"content-encoding"]
+    coding = ", ".join(codings)
+    if any(word.strip().lower() not in ("", "identity") for word in coding.split(",")):
         accepted = {"Accept-Encoding": "identity"}
         raise Problem(
             415, f"the content encoding {coding[:64]!r} is not taken: send the body as it is", headers=accepted

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine
 from core.measures import find
+from core.reduction import reduce
 from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -36,7 +38,8 @@ class Losses:
     def __init__(self, measures: Mapping[str, Measure], running: Running, settings: Settings) -> None:
         self.measures, self.running, self.settings = measures, running, settings
         self.models = {name: schemas.request_model(measure) for name, measure in measures.items()}
-        self.json_limit = min(settings.max_json_bytes, settings.max_body_bytes)
+        limits = {"MAX_JSON_BYTES": settings.max_json_bytes, "MAX_BODY_BYTES": settings.max_body_bytes}
+        self.limit = min((int(limit), name) for name, limit in limits.items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Problem or CoreError."""
@@ -47,7 +50,7 @@ class Losses:
         engine, workers = self.running.engine, self.running.workers
         if engine is None or workers is None:
             raise unavailable("the service is starting")
-        body = await read_body(scope, receive, self.json_limit, "MAX_JSON_BYTES")
+        body = await read_body(scope, receive, *self.limit)
         loop = asyncio.get_running_loop()
         content, timing = await loop.run_in_executor(workers, self._answer, measure, engine, body, record)
         response = Response(content, media_type="application/json", headers={"Server-Timing": timing})
@@ -59,7 +62,10 @@ class Losses:
         given = schemas.validate(self.models[measure.name], measure, fields)
         per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
         marks.append(time.perf_counter())
-        result = engine.compute(measure, given, dtype=dtype, max_elements=self.settings.max_elements)
+        batch = prepare(measure, given, dtype=dtype, max_elements=self.settings.max_elements)
+        if per_sample:  # an answer that cannot be written is not computed
+            json.require_room([batch.samples] * len(measure.outputs), self.settings.max_json_bytes)
+        result = reduce(batch, engine.per_sample(batch))
         record.samples = int(result.totals["count"] + result.totals["ignored"])
         marks.append(time.perf_counter())
         content = json.encode(result, per_sample=per_sample, limit=self.settings.max_json_bytes)
@@ -71,11 +77,11 @@ class Losses:
 def require_json(scope: Scope) -> None:
     """Raise Problem (415) unless the body is said to be JSON in UTF-8."""
     sent = header(scope, b"content-type") or ""
-    kind, _, parameters = sent.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8"):
+    kind, *parameters = (part.strip().lower() for part in sent.split(";"))
+    charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
+    if kind != "application/json" or charsets - {"utf-8"}:
         found = f"{sent[:80]!r}" if sent else "missing"
-        raise Problem(415, f"the Content-Type is {found}, but must be application/json")
+        raise Problem(415, f"the Content-Type is {found}, but must be application/json, in UTF-8")
 
 
 class Limits(BaseModel):

@@ -44,13 +44,19 @@ REDOC = PAGE.format(
 )
 
 
+def known(request: Request, tag: str) -> bool:
+    """Whether the client says that it has what `tag` names (If-None-Match, RFC 9110 section 13.1.2)."""
+    sent = request.headers.get("if-none-match", "")
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in sent.split(","))
+
+
 def _asset(path: Path) -> Route:
     content, kind = path.read_bytes(), TYPES[path.suffix]
     tag = f'"{hashlib.sha256(content).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
     async def serve(request: Request) -> Response:
-        if request.headers.get("if-none-match") == tag:
+        if known(request, tag):
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=kind, headers=headers)
 

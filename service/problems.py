@@ -8,7 +8,8 @@ from core.errors import CoreError, Fault, InvalidInput, UnknownMeasure
 from starlette.responses import Response
 
 MOST_ERRORS = 20
-MOST_BYTES = 7 * 1024  # of the list of errors; the whole answer stays under 8 KiB
+DETAIL_BYTES = 1024  # of one detail; it stands in the answer twice
+ERRORS_BYTES = 5 * 1024  # of the list of errors; with the rest, the whole answer stays under 8 KiB
 KINDS = {
     400: ("malformed", "Malformed request"),
     404: ("not-found", "Not found"),
@@ -63,7 +64,7 @@ def pointer(where: Sequence[str | int]) -> str:
 def body(problem: Problem, request_id: str) -> dict[str, Any]:
     """The members of the problem document."""
     slug, title = KINDS.get(problem.status, ("error", "Error"))
-    detail = problem.detail[:1024]
+    detail = _clipped(problem.detail, DETAIL_BYTES)
     members: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": title,
@@ -79,14 +80,24 @@ def body(problem: Problem, request_id: str) -> dict[str, Any]:
 
 
 def _bounded(faults: Sequence[Fault]) -> list[dict[str, str]]:
-    errors, size = [], 2 * 1024  # what `detail` and `error` may take
+    errors, size = [], 0
     for fault in faults[:MOST_ERRORS]:
-        error = {"pointer": pointer(fault.where), "detail": fault.detail[:512]}
+        error = {
+            "pointer": _clipped(pointer(fault.where), DETAIL_BYTES),
+            "detail": _clipped(fault.detail, DETAIL_BYTES),
+        }
         size += len(orjson.dumps(error))
-        if size > MOST_BYTES:
+        if size > ERRORS_BYTES:
             break
         errors.append(error)
     return errors
+
+
+def _clipped(text: str, most: int) -> str:
+    """The beginning of `text` that takes at most `most` bytes as JSON."""
+    while len(orjson.dumps(text)) > most:
+        text = text[: max(0, min(len(text) - 1, most * len(text) // len(orjson.dumps(text))))]
+    return text
 
 
 def respond(problem: Problem, request_id: str) -> Response:

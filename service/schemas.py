@@ -90,7 +90,7 @@ def _field(tensor: Tensor) -> tuple[Any, Any]:
     if tensor.required:
         return Annotated[array, SkipValidation], Field(description=" ".join(said))
     said.append(f"Default: {tensor.default} for each.")
-    return Annotated[array, SkipValidation], Field(None, description=" ".join(said))
+    return Annotated[array, SkipValidation], Field(default_factory=lambda: None, description=" ".join(said))
 
 
 def _choice(choice: Choice) -> tuple[Any, Any]:

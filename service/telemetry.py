@@ -1,12 +1,12 @@
 """What the service says of itself: Prometheus metrics and one log line a request."""
 
+import json
 import logging
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 access = logging.getLogger("lossmeter.access")
@@ -88,7 +88,7 @@ class LineFormatter(logging.Formatter):
         fields: dict[str, Any] = getattr(record, "fields", {})
         if self.form == "json":
             entry = {"time": moment, "level": record.levelname.lower(), "logger": record.name, "message": message}
-            return str(orjson.dumps(entry | fields), "utf-8")
+            return json.dumps(entry | fields)  # all of it ASCII: nothing in it can move a terminal's cursor
         words = " ".join(f"{name}={self._word(value)}" for name, value in fields.items())
         text = words or message.replace("\r", "\\r").replace("\n", "\\n" if record.exc_info is None else "\n  ")
         return f"{moment} {record.levelname.lower():7} {record.name} {text}"
@@ -96,7 +96,7 @@ class LineFormatter(logging.Formatter):
     @staticmethod
     def _word(value: object) -> str:
         text = str(value)
-        return text if text.isascii() and text.isprintable() and " " not in text else str(orjson.dumps(text), "utf-8")
+        return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
 
 
 def set_up_logging(level: str, form: str) -> None:

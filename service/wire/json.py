@@ -9,7 +9,7 @@ import binascii
 import math
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,27 +24,22 @@ from numpy.typing import NDArray
 from service.problems import Problem, malformed
 from service.wire.nested import (
     NON_FINITE,
+    entry_by_entry,
     entry_says,
-    find_deep_row,
-    first_wrong,
     is_number,
     numbers,
     rectangular,
+    refuse_deep_rows,
     shown,
 )
-from service.wire.tensors import MOST_AXES, checked_shape, from_bytes
+from service.wire.tensors import checked_shape, from_bytes
 
 Array = NDArray[Any]
+MOST_KEYS = 64
 _QUOTED = re.compile(rb'(?<!\\)"(NaN|-?Infinity)"(?!\s*:)')  # a whole string, and no key
-_LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])(-?[0-9]{19,})(?=[\s,\]}])")
+_LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _EXPLAINED = 2**20  # bodies up to this many bytes are read again for where they are broken
-
-
-@dataclass(frozen=True, slots=True)
-class Nested:
-    """A list or object that stands where a scalar must."""
-
-    kind: str
 
 
 def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
@@ -71,16 +66,19 @@ class _Document:
         names = _names(self.root, "the body")
         found = {name: self._field(name, tensors.get(name)) for name in names}
         if self.lists != self.body.count(b"["):
-            for name in names:
-                if isinstance(self.root[name], simdjson.Array) and name in tensors:
-                    find_deep_row(name, self.root[name])
+            for name in set(names) & set(tensors):
+                if isinstance(self.root[name], simdjson.Array):
+                    refuse_deep_rows(tensors[name], self.root[name])
         return found
 
     def _field(self, name: str, tensor: Tensor | None) -> Any:
-        value = self.root[name]
+        try:
+            value = self.root[name]
+        except KeyError:  # simdjson finds no name that holds NUL; no field is called so
+            return None
         if tensor is None:
-            if isinstance(value, simdjson.Array | simdjson.Object):
-                return Nested("an array" if isinstance(value, simdjson.Array) else "an object")
+            if isinstance(value, simdjson.Array | simdjson.Object):  # no scalar; only its kind will be named
+                return [] if isinstance(value, simdjson.Array) else {}
             return value
         if isinstance(value, simdjson.Array):
             return self._list(tensor, value)
@@ -95,9 +93,9 @@ class _Document:
         if flat is None and tensor.kind is Kind.FLOAT:
             flat = self._with_non_finite(tensor.name)
         if flat is None:
-            raise first_wrong(tensor, value)
+            flat = entry_by_entry(tensor, value)
         if flat.size != math.prod(shape):
-            find_deep_row(tensor.name, value)
+            refuse_deep_rows(tensor, value)
         return Untyped(flat.reshape(shape))
 
     def _with_non_finite(self, name: str) -> Array | None:
@@ -117,15 +115,14 @@ class _Document:
     def _typed(self, name: str, value: Any) -> Array:
         members = _names(value, name)
         if sorted(members) != ["b64", "dtype", "shape"]:
-            raise refuse(
-                name, f"{name} is an object with {', '.join(members)[:80]}, but must have dtype, shape and b64"
-            )
+            found = f"members {', '.join(members)[:80]}" if members else "no members"
+            raise refuse(name, f"{name} is an object with {found}, but must have dtype, shape and b64")
         shape, text = value["shape"], value["b64"]
         if isinstance(shape, simdjson.Array):
             self.lists += 1
-            shape = shape.as_list() if len(shape) <= MOST_AXES else None
+            shape = shape.as_list()
         if not isinstance(text, str):
-            raise refuse(name, f"{name}.b64 must be a string")
+            raise InvalidInput([Fault((name, "b64"), f"{name}.b64 is {shown(text)}, but must be a string")])
         try:
             content = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -141,13 +138,21 @@ def refuse_body(detail: str) -> InvalidInput:
 def _parse(text: bytes | bytearray) -> Any:
     try:
         return simdjson.Parser().parse(text)
+    except UnicodeDecodeError:
+        raise malformed("the body is not UTF-8, as JSON must be") from None
     except (ValueError, RuntimeError) as error:
         reason = str(error)
     if reason.startswith(("NUMBER_ERROR", "BIGINT_ERROR")):  # an integer past 64 bits, which is a good float
-        longer = _LONG_INTEGER.sub(rb"\1.0", text)
+        longer = _LONG_INTEGER.sub(_as_float, text)
         if longer != text:
             return _parse(longer)
     raise malformed(f"the body is not JSON: {_explained(text, reason)}")
+
+
+def _as_float(match: re.Match[bytes]) -> bytes:
+    """An integer as it is if it fits 64 bits, else as a float."""
+    digits = match[0]
+    return digits if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits + b".0"
 
 
 def _explained(text: bytes | bytearray, reason: str) -> str:
@@ -155,13 +160,15 @@ def _explained(text: bytes | bytearray, reason: str) -> str:
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            bare = re.search(rb"(?<![\"\w])-?(NaN|Infinity)(?![\"\w])", text)
+            bare = re.search(rb"\b(NaN|Infinity)\b", _STRING.sub(b'""', text))
             advice = '; write non-finite numbers as the strings "NaN", "Infinity", "-Infinity"' if bare else ""
             return f"{error}{advice}"
     return reason.split(": ", 1)[-1]
 
 
 def _names(value: Any, what: str) -> list[str]:
+    if len(value) > MOST_KEYS:
+        raise malformed(f"{what} has more than {MOST_KEYS} keys")
     names = list(value.keys())
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -180,13 +187,21 @@ def _scalar(tensor: Tensor, value: object) -> Untyped:
     return Untyped(np.asarray(number, np.float64 if tensor.kind is Kind.FLOAT else np.int64))
 
 
+def require_room(shapes: Iterable[tuple[int, ...]], limit: int) -> None:
+    """Raise Problem (422) if arrays of these shapes cannot be written in `limit` bytes, however short their numbers."""
+    least = 0
+    for shape in shapes:
+        lists = sum(math.prod(shape[:depth]) for depth in range(len(shape)))
+        least += math.prod(shape) * len("0.0,") + lists * len("[]")
+    if least > limit:
+        raise _too_long(limit)
+
+
 def encode(result: Result, *, per_sample: bool, limit: int) -> bytes:
     """The answer. Raises Problem (422) where it would have more than `limit` bytes."""
     answer: dict[str, Any] = {"loss": _number(result.loss), "reduction": result.reduction}
     if per_sample:
-        elements = sum(array.size for array in result.outputs.values())
-        if elements * len("0.0,") > limit:
-            raise _too_long(limit)
+        require_room((array.shape for array in result.outputs.values()), limit)
         answer |= {name: _array(array) for name, array in result.outputs.items()}
     if len(result.outputs) > 1:
         answer["reduced"] = {name: _number(result.reduced.get(name)) for name in list(result.outputs)[1:]}

@@ -6,6 +6,7 @@ an error, so every row's length is checked here, and where there are more lists 
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -58,28 +59,37 @@ def _rows(value: Any, depth: int, index: tuple[int, ...] = ()) -> Iterator[tuple
             yield from _rows(row, depth - 1, here)
 
 
-def _leaf_rows(value: Any, depth: int) -> Iterator[tuple[tuple[int, ...], Any]]:
-    return ((index, row) for index, row in [((), value), *_rows(value, depth)] if len(index) == depth)
+def _leaf_rows(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """The innermost lists of a rectangular nested list, with their indices."""
+    depth, first = 0, value
+    while len(first) and isinstance(first[0], simdjson.Array):
+        first, depth = first[0], depth + 1
+    rows = chain([((), value)], _rows(value, depth))
+    return ((index, row) for index, row in rows if len(index) == depth)
 
 
-def find_deep_row(name: str, value: Any) -> None:
-    """Refuse a list that stands where others of its level have numbers."""
-    for index, row in _leaf_rows(value, len(rectangular(name, value)) - 1):
+def refuse_deep_rows(tensor: Tensor, value: Any) -> None:
+    """Refuse a list that stands where the others of its level have numbers."""
+    for index, row in _leaf_rows(value):
         if row.mini.count(b"[") > 1:
-            raise refuse(name, f"{at(name, index)} holds a list where there must be a number", *index)
+            raise _wrong_entry(tensor, index, row)
 
 
-def first_wrong(tensor: Tensor, value: Any) -> InvalidInput:
-    """The error of the first entry that is no number, or no integer where it must be one."""
-    name = tensor.name
-    for index, row in _leaf_rows(value, len(rectangular(name, value)) - 1):
-        if numbers(row, tensor.kind) is not None:
-            continue
-        for place, entry in enumerate(row):
-            if not is_number(tensor.kind, entry):
-                where = (*index, place)
-                return refuse(name, f"{at(name, where)} is {shown(entry)}, but must be {entry_says(tensor)}", *where)
-    return refuse(name, f"{name} must be {tensor.says}")
+def entry_by_entry(tensor: Tensor, value: Any) -> Array:
+    """The numbers of a rectangular list, slowly, where `numbers` has none: words spelt with escapes are taken here.
+    Raises InvalidInput for the first entry that is no number, or no integer where it must be one."""
+    for index, row in _leaf_rows(value):
+        if not all(is_number(tensor.kind, entry) for entry in row):
+            raise _wrong_entry(tensor, index, row)
+    entries = (NON_FINITE[entry] if isinstance(entry, str) else entry for _, row in _leaf_rows(value) for entry in row)
+    return np.fromiter(entries, np.float64 if tensor.kind is Kind.FLOAT else np.int64)
+
+
+def _wrong_entry(tensor: Tensor, index: tuple[int, ...], row: Any) -> InvalidInput:
+    place, entry = next((place, entry) for place, entry in enumerate(row) if not is_number(tensor.kind, entry))
+    where = (*index, place)
+    detail = f"{at(tensor.name, where)} is {shown(entry)}, but must be {entry_says(tensor)}"
+    return refuse(tensor.name, detail, *where)
 
 
 def is_number(kind: Kind, entry: object) -> bool:

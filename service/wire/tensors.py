@@ -4,13 +4,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from core.errors import Fault, InvalidInput, refuse
+from core.errors import Fault, InvalidInput, mistyped, refuse
 from numpy.typing import NDArray
 
 from service.problems import malformed
 
 Array = NDArray[Any]
 MOST_AXES = 32
+MOST_ELEMENTS = 2**48  # what a shape may say, zeros left out: past it NumPy's arithmetic would overflow
 # A dtype comes from this table, never from np.dtype of what a client wrote. bfloat16 is widened below.
 DTYPES = {
     name: np.dtype(name).newbyteorder("<")
@@ -22,14 +23,21 @@ DTYPES = {
 
 
 def checked_shape(name: str, shape: object) -> tuple[int, ...]:
-    """`shape` as a tuple, if it is a list of sizes. Raises InvalidInput."""
-    if not isinstance(shape, list) or len(shape) > MOST_AXES:
-        raise InvalidInput([Fault((name, "shape"), f"{name}.shape must be a list of at most {MOST_AXES} sizes")])
+    """`shape` as a tuple, if it is a list of sizes that an array can have. Raises InvalidInput."""
+    if not isinstance(shape, list):
+        raise _bad_shape(name, mistyped(f"{name}.shape", shape, "a list of sizes").detail)
+    if len(shape) > MOST_AXES:
+        raise _bad_shape(name, f"{name}.shape has {len(shape)} sizes, but must have at most {MOST_AXES}")
     for size in shape:
         if type(size) is not int or size < 0:
-            found = "an array" if isinstance(size, list) else repr(size)[:40]
-            raise InvalidInput([Fault((name, "shape"), f"{name}.shape has {found}, but sizes must be integers >= 0")])
+            raise _bad_shape(name, mistyped(f"a size of {name}.shape", size, "an integer >= 0").detail)
+    if prod(size for size in shape if size) > MOST_ELEMENTS:
+        raise _bad_shape(name, f"{name}.shape says more than {MOST_ELEMENTS} elements")
     return tuple(shape)
+
+
+def _bad_shape(name: str, detail: str) -> InvalidInput:
+    return InvalidInput([Fault((name, "shape"), detail)])
 
 
 def from_bytes(name: str, dtype: object, shape: tuple[int, ...], content: bytes) -> Array:
@@ -41,9 +49,10 @@ def from_bytes(name: str, dtype: object, shape: tuple[int, ...], content: bytes)
     expected = prod(shape) * DTYPES[dtype].itemsize
     if len(content) != expected:
         raise malformed(f"{name} has {len(content)} bytes, but {dtype} of shape {shape} takes {expected}")
-    array = np.frombuffer(content, DTYPES[dtype]).reshape(shape)
+    array = np.frombuffer(content, DTYPES[dtype])
     if dtype == "bfloat16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    array = array.reshape(shape)
     if dtype == "bool" and array.size and array.view(np.uint8).max() > 1:
         raise refuse(name, f"{name} has a byte that is no bool: it must be 0 or 1")
     return array

@@ -1,0 +1,83 @@
+"""Small requests that must not cost much: each runs in a process with little memory and CPU time to spend."""
+
+import subprocess
+import sys
+
+import pytest
+
+CONFINED = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+import numpy as np
+from core.errors import InvalidInput
+from core.measures import find
+from core.reduction import Result
+from service.problems import Problem
+from service.schemas import request_model, validate
+from service.wire.json import decode, encode
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+def read(body, name="cross_entropy"):
+    measure = find(name)
+    return validate(request_model(measure), measure, decode(body, measure))
+
+def write(shape):
+    values, none = np.zeros(0, np.float32).reshape(shape), np.float32(0)
+    totals = {"sum": 0.0, "weight": 0.0, "count": 0, "ignored": 0}
+    return encode(Result({"per_sample": values}, "sum", none, {}, totals, values.dtype), per_sample=True, limit=1000)
+
+try:
+    ANSWER
+except (InvalidInput, Problem) as error:
+    print("refused:", str(error)[:200])
+else:
+    print("answered")
+"""
+
+
+def outcome(work: str) -> str:
+    """What `work` came to within 3 GiB and 5 seconds of CPU time."""
+    code = CONFINED.replace("ANSWER", work)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-500:]}"
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param("write((2**40, 0))", id="an answer of 2^40 empty lists"),
+        pytest.param("write((2**20, 2**20, 0))", id="an answer of 2^40 empty lists in 2^20 lists"),
+        pytest.param(
+            """read(b'{' + b','.join(b'"k%d":1' % n for n in range(120000)) + b',"k119999":1}')""",
+            id="the last of many keys twice",
+        ),
+        pytest.param(
+            """read(b'{' + b','.join(b'"k%d":1' % n for n in range(200000)) + b'}')""", id="many unknown keys"
+        ),
+        pytest.param(
+            """read(b'{"logits":{' + b','.join(b'"k%d":1' % n for n in range(120000)) + b',"k119999":1}}')""",
+            id="many keys in an array's object",
+        ),
+        pytest.param(
+            """read(b'{"logits":{"dtype":"float32","b64":"","shape":[' + b'1,' * 3000000 + b'1]},"targets":0}')""",
+            id="a shape of many sizes",
+        ),
+        pytest.param(
+            """read(b'{"logits":[' + b'"NaN",' * 300000 + b'"x"],"targets":0}')""", id="a wrong word after many words"
+        ),
+        pytest.param("""read(b'{"logits":[' + b'[],' * 1000000 + b'[1]],"targets":0}')""", id="many empty rows"),
+        pytest.param("""read(b'{"logits":' + b'9' * 20000000 + b'}')""", id="an integer of many digits"),
+        pytest.param(
+            """read(b'{"logits":[' + b'9' * 30000 + b',NaN' * 1000 + b']}')""", id="long integers and bare words"
+        ),
+    ],
+)
+def test_a_bomb_is_refused_cheaply(work: str) -> None:
+    assert outcome(work).startswith("refused")
+
+
+def test_what_is_no_bomb_is_answered() -> None:
+    assert outcome("write((200, 0))") == "answered"
+    assert outcome("""read(b'{"logits":[1,2],"targets":0}')""") == "answered"
