@@ -2,30 +2,30 @@
 # docker build --target cuda .    onnxruntime-gpu and the CUDA libraries that it loads
 ARG BASE=python:3.13-slim-trixie
 
-FROM ${BASE} AS build
+FROM ${BASE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-WORKDIR /build
-RUN python3 -m venv --without-pip /opt/lossmeter
-COPY requirements/ requirements/
-COPY core/ core/
-COPY service/ service/
-# The code lies beside what it needs; the command is what pip would write for pyproject.toml's script.
-RUN site=$(/opt/lossmeter/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
- && cp -r core service "$site" \
+RUN python3 -m venv --without-pip /opt/lossmeter \
  && printf '#!/opt/lossmeter/bin/python\nfrom service.__main__ import main\n\nmain()\n' >/opt/lossmeter/bin/lossmeter \
  && chmod 755 /opt/lossmeter/bin/lossmeter
+WORKDIR /build
 
-FROM build AS build-cpu
-RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binary :all: --no-deps -r requirements/serve.txt \
- && /opt/lossmeter/bin/python -m compileall -q /opt/lossmeter
+FROM environment AS cpu-packages
+COPY requirements/serve.txt .
+RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binary :all: --no-deps -r serve.txt
 
-FROM build AS build-cuda
-RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binary :all: --no-deps -r requirements/cuda.txt \
- && /opt/lossmeter/bin/python -m compileall -q /opt/lossmeter
+FROM environment AS cuda-packages
+COPY requirements/cuda.txt .
+RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binary :all: --no-deps -r cuda.txt
+
+FROM ${BASE} AS code
+COPY core/ /code/core/
+COPY service/ /code/service/
+RUN python3 -m compileall -q /code
 
 FROM ${BASE} AS runtime
 # The allocator's thresholds let memory that large requests took go back to the system.
 ENV PATH=/opt/lossmeter/bin:$PATH \
+    PYTHONPATH=/opt/lossmeter/code \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
@@ -42,8 +42,10 @@ ENTRYPOINT ["lossmeter"]
 CMD ["serve"]
 
 FROM runtime AS cuda
-COPY --from=build-cuda /opt/lossmeter /opt/lossmeter
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=cuda-packages /opt/lossmeter /opt/lossmeter
+COPY --from=code /code /opt/lossmeter/code
 
 FROM runtime AS cpu
-COPY --from=build-cpu /opt/lossmeter /opt/lossmeter
+COPY --from=cpu-packages /opt/lossmeter /opt/lossmeter
+COPY --from=code /code /opt/lossmeter/code
