@@ -18,6 +18,7 @@ COPY requirements/cuda.txt .
 RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binary :all: --no-deps -r cuda.txt
 
 FROM ${BASE} AS code
+COPY LICENSE /code/
 COPY core/ /code/core/
 COPY service/ /code/service/
 RUN python3 -m compileall -q /code

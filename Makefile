@@ -7,7 +7,7 @@ INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requi
 .PHONY: help serve test check fix oracle soak golden graphs image lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /:/' | awk -F: '{ printf "%-10s%s\n", $$1, $$2 }'
 
 serve: .venv/serve ## Serve on 127.0.0.1:8000
 	$(BIN)/python -m service serve
@@ -46,11 +46,11 @@ lock: ## Pin the requirements anew (needs uv)
 	scripts/lock
 
 clean: ## Remove .venv and caches
-	rm -rf .venv .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "Python 3.11 to 3.13 is needed, but %s is %d.%d: make PYTHON=..." % (sys.executable, v[0], v[1]))'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/serve: requirements/serve.txt .venv/bin/python
 	$(INSTALL) $<

@@ -72,7 +72,9 @@ def _is_option(option: Tensor, value: object) -> bool:
     if isinstance(value, bool):
         return False
     if option.kind is Kind.FLOAT:
-        return isinstance(value, int | float | np.integer | np.floating)
+        return isinstance(value, float | np.floating) or (
+            isinstance(value, int | np.integer) and bool(-(2**53) < value < 2**53)
+        )
     return isinstance(value, int | np.integer) and bool(_INT64.min <= value <= _INT64.max)
 
 

@@ -30,7 +30,9 @@ def quota(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/
     for line in _read(membership):
         _, _, rest = line.partition(":")
         controllers, _, own = rest.partition(":")
-        for folder in _folders(groups, own) if not controllers else _folders(groups / "cpu", own):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for folder in _folders(groups / "cpu" if controllers else groups, own):
             limit = _read(folder / "cpu.max")
             used, period = _number(limit, 0), _number(limit, 1)
             if not limit:

@@ -7,6 +7,7 @@ few elements of an array with other code, and some row kernels treat a single ro
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ from core.rules import Array
 from core.variants import DTYPES, FOLDER, Variant, complete, manifest, read, select, variants
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
-import onnxruntime as ort
+import onnxruntime as ort  # noqa: TID251
 
 log = logging.getLogger("lossmeter.engine")
 
@@ -74,6 +75,7 @@ class Engine:
         self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
         self.provider = PROVIDERS[self.device]
         self._sessions = {variant.file(dtype): self._open(variant.file(dtype)) for variant, dtype in chosen}
+        self._running = threading.Semaphore(self.threads)  # callers and helpers together
         self._helpers = ThreadPoolExecutor(self.threads - 1, "block") if self.threads > 1 else None
         for variant, dtype in chosen:
             self._run(variant, dtype, _warm_feeds(variant, dtype))
@@ -122,7 +124,8 @@ class Engine:
             self._helpers.shutdown()
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
-        results: list[Array] = self._sessions[variant.file(dtype)].run(variant.outputs, feeds)
+        with self._running:
+            results: list[Array] = self._sessions[variant.file(dtype)].run(variant.outputs, feeds)
         return results
 
     def _open(self, name: str, provider: str = "") -> Any:

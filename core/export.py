@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnx_ir as ir
-import onnxscript
+import onnx  # noqa: TID251
+import onnx_ir as ir  # noqa: TID251
+import onnxscript  # noqa: TID251
 
 from core.declare import Kind, Measure, Tensor
 from core.measures import MEASURES

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+DOUBLE = 11  # onnx.TensorProto.DOUBLE
 
 
 def log_softmax(op: Any, scores: Any) -> Any:
@@ -43,14 +44,14 @@ def x_log_y(op: Any, x: Any, y: Any) -> Any:
 
 
 def row_sum(op: Any, rows: Any, keepdims: int = 0) -> Any:
-    """The sum over axis 1 of (samples, classes), as (samples,), or (samples, 1) with `keepdims`.
+    """The sum over axis 1 of (samples, classes), as (samples,), or (samples, 1) with `keepdims`; added up in float64.
 
     onnxruntime adds a row up in vectors from the first aligned address on, so rows that begin at another alignment
     would be added up in another order. Zeros that fill each row to whole cache lines make all of them begin alike.
     """
     missing = op.Mod(op.Neg(op.Shape(rows, start=1, end=2)), [16])
     whole = op.Pad(rows, op.Concat([0, 0, 0], missing, axis=0))
-    return op.ReduceSum(whole, [1], keepdims=keepdims)
+    return op.CastLike(op.ReduceSum(op.Cast(whole, to=DOUBLE), [1], keepdims=keepdims), rows)
 
 
 def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:

@@ -112,6 +112,8 @@ class Distribution:
         return f"a distribution: entries >= 0 that sum to 1 within {self.tolerance}"
 
     def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        if values.shape[-1] == 0 and np.prod(values.shape[:-1], dtype=object):
+            return Fault((name,), f"{name} has no classes, but must be {self.says(bound)}")
         if values.size and not values.min() >= 0:
             index = first(~(values >= 0))
             found = show(values[index].item())

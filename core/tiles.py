@@ -70,7 +70,7 @@ def run(
                 return
             try:
                 if cancelled():
-                    raise Cancelled
+                    raise Cancelled("the batch was given up before it was done")
                 work(block)
             except BaseException:
                 failed.set()

@@ -15,6 +15,7 @@ from service.settings import PREFIX, Settings, SettingsError, load, unknown
 from service.telemetry import set_up_logging
 
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
+GRACE_SECONDS = 20  # after SIGTERM, for requests that are being answered
 BACKLOG = 128
 START_FAILED = 3
 
@@ -27,7 +28,7 @@ class Server(uvicorn.Server):
         """Take note of signals, and do not raise them again."""
         with super().capture_signals():
             yield
-            self._captured_signals.clear()
+            self._captured_signals.clear()  # uvicorn would raise them once more; it has no setting for this
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
 
 def healthy(settings: Settings) -> bool:
     """Whether a service on this host, with these settings, answers that it is ready."""
-    connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=2)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.port, timeout=2)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
@@ -87,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config)
     server.run()

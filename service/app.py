@@ -35,11 +35,13 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
         engine = Engine(measures.values(), device=settings.device, threads=settings.threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
-        app.openapi()  # made once, not while a request waits for it
-        yield
-        running.engine = running.workers = None
-        workers.shutdown()
-        engine.close()
+        try:
+            app.openapi()  # made once, not while a request waits for it
+            yield
+        finally:
+            running.engine = running.workers = None
+            workers.shutdown()
+            engine.close()
 
     app = FastAPI(
         title="Lossmeter",

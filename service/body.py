@@ -24,8 +24,8 @@ def _too_large(limit: int, setting: str) -> Problem:
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytearray:
     """The body, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
 
-    Where Content-Length declares the size the buffer has it from the start, and a size over the limit is refused
-    before a byte is read; else the buffer grows, and is refused at the first byte over.
+    A declared size over the limit is refused before a byte is read, any other at the first chunk over. The buffer
+    grows with what has arrived: a declared size alone takes no memory.
     """
     codings = [str(value, "latin-1") for key, value in scope["headers"] if key == b"content-encoding"]
     coding = ", ".join(codings)
@@ -37,20 +37,17 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     declared = header(scope, b"content-length")
     if declared is not None and not _DIGITS.fullmatch(declared):
         raise malformed("Content-Length must be a number of bytes")
-    size = int(declared) if declared is not None else 0
-    if size > limit:
+    if declared is not None and int(declared) > limit:
         raise _too_large(limit, setting)
-    buffer, filled, more = bytearray(size), 0, True
+    buffer, more = bytearray(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        chunk = message.get("body", b"")
-        if filled + len(chunk) > (size if declared is not None else limit):
-            raise _too_large(limit, setting) if declared is None else malformed("the body is longer than declared")
-        buffer[filled : filled + len(chunk)] = chunk
-        filled += len(chunk)
+        buffer += message.get("body", b"")
+        if len(buffer) > limit:
+            raise _too_large(limit, setting)
         more = message.get("more_body", False)
-    if filled < len(buffer):
-        raise malformed(f"the body has {filled} bytes, but Content-Length declares {size}")
+    if declared is not None and len(buffer) != int(declared):
+        raise malformed(f"the body has {len(buffer)} bytes, but Content-Length declares {declared}")
     return buffer

@@ -52,7 +52,8 @@ class Edge:
                 if record.status == 0:
                     failed = Problem(500, "the service failed; its log has the reason under this request_id")
                     await respond(failed, record.request_id)(scope, receive, send_on)
-        self.metrics.observe(record)
+            finally:
+                self.metrics.observe(record)
 
 
 def _in_one_line(send: Send) -> Send:

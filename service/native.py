@@ -79,7 +79,7 @@ def require_json(scope: Scope) -> None:
     sent = header(scope, b"content-type") or ""
     kind, *parameters = (part.strip().lower() for part in sent.split(";"))
     charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
-    if kind != "application/json" or charsets - {"utf-8"}:
+    if kind != "application/json" or charsets - {"utf-8", "utf8"}:
         found = f"{sent[:80]!r}" if sent else "missing"
         raise Problem(415, f"the Content-Type is {found}, but must be application/json, in UTF-8")
 

@@ -40,7 +40,10 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
+        wrong = (
+            f"{PREFIX}{str(fault['loc'][0]).upper()} is {str(fault['input'])[:64]!r}: {fault['msg']}"
+            for fault in error.errors()
+        )
         raise SettingsError("; ".join(wrong)) from None
 
 

@@ -75,7 +75,8 @@ class Metrics:
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, whatever a client sent: JSON, or text with quoted values."""
+    """One line a record, whatever a client sent: JSON, or text with quoted values. Only as text, the traceback of a
+    failure stands on indented lines below its own."""
 
     def __init__(self, form: str) -> None:
         super().__init__("%(message)s")

@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.declare import Choice, Example, Kind, Measure, Role, Tensor
-from core.formulas import row_sum, x_log_y, x_log_y_reference
+from core.formulas import DOUBLE, row_sum, x_log_y, x_log_y_reference
 from core.inputs import reduction
 from core.rules import Distribution
 
@@ -27,11 +27,13 @@ LOG_OF_BASE = {"e": 1.0, "2": math.log(2.0), "10": math.log(10.0)}
 
 def graph(op: Any, p: Any, q: Any, base: str, normalize: bool) -> Any:
     """The formula on (samples, classes) distributions."""
+    dtype = p
+    p, q = (op.Cast(rows, to=DOUBLE) for rows in (p, q))  # D is a small difference where p is close to q
     if normalize:
         p, q = (op.Div(rows, row_sum(op, rows, keepdims=1)) for rows in (p, q))
     plogp, plogq = x_log_y(op, p, p), x_log_y(op, p, q)
     parts = op.Sub(0.0, plogq), op.Sub(0.0, plogp), op.Sub(plogp, plogq)
-    return tuple(op.Div(row_sum(op, part), LOG_OF_BASE[base]) for part in parts)
+    return tuple(op.CastLike(op.Div(row_sum(op, part), LOG_OF_BASE[base]), dtype) for part in parts)
 
 
 def reference(p: Array, q: Array, base: str = "e", normalize: bool = False) -> tuple[Array, ...]:

@@ -38,7 +38,7 @@ Array = NDArray[Any]
 MOST_KEYS = 64
 _QUOTED = re.compile(rb'(?<!\\)"(NaN|-?Infinity)"(?!\s*:)')  # a whole string, and no key
 _LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BARE = re.compile(rb"-?(NaN|Infinity)\b")
 _EXPLAINED = 2**20  # bodies up to this many bytes are read again for where they are broken
 
 
@@ -58,7 +58,8 @@ class _Document:
             raise malformed("the body begins with a byte order mark, but must be JSON in plain UTF-8")
         self.root = _parse(body)
         if not isinstance(self.root, simdjson.Object):
-            raise refuse_body("the body must be a JSON object")
+            found = "an array" if isinstance(self.root, simdjson.Array) else shown(self.root)
+            raise InvalidInput([Fault((), f"the body is {found}, but must be a JSON object")])
         self.lists = 0  # how many lists the arrays should be made of
         self._marked: tuple[Any, dict[float, float]] | None = None
 
@@ -102,9 +103,10 @@ class _Document:
         """The numbers of a list with "NaN" and the like. They are replaced in the text by numbers that nothing else in
         it can be expected to hold, random subnormals, and those by what they stand for."""
         if self._marked is None:
-            marks = {word.encode(): _subnormal() for word in NON_FINITE}
-            text = _QUOTED.sub(lambda match: repr(marks[match[1]]).encode(), bytes(self.body))
-            self._marked = _parse(text), {marks[word.encode()]: value for word, value in NON_FINITE.items()}
+            marks = {word: _subnormal() for word in NON_FINITE}
+            texts = {word.encode(): repr(mark).encode() for word, mark in marks.items()}
+            text = _QUOTED.sub(lambda match: texts[match[1]], bytes(self.body))
+            self._marked = _parse(text), {marks[word]: value for word, value in NON_FINITE.items()}
         root, meaning = self._marked
         flat = numbers(root[name], Kind.FLOAT)
         if flat is not None:
@@ -128,11 +130,6 @@ class _Document:
         except (binascii.Error, ValueError) as error:
             raise malformed(f"{name}.b64 is not base64: {error}") from None
         return from_bytes(name, value["dtype"], checked_shape(name, shape), content)
-
-
-def refuse_body(detail: str) -> InvalidInput:
-    """The error of a body that is wrong as a whole."""
-    return InvalidInput([Fault((), detail)])
 
 
 def _parse(text: bytes | bytearray) -> Any:
@@ -160,9 +157,11 @@ def _explained(text: bytes | bytearray, reason: str) -> str:
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            bare = re.search(rb"\b(NaN|Infinity)\b", _STRING.sub(b'""', text))
+            bare = _BARE.match(text, error.pos)
             advice = '; write non-finite numbers as the strings "NaN", "Infinity", "-Infinity"' if bare else ""
-            return f"{error}{advice}"
+            return f"{error}{advice}".replace(
+                "number is infinity when parsed as double", "a number is too large for float64"
+            )
     return reason.split(": ", 1)[-1]
 
 

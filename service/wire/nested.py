@@ -22,6 +22,12 @@ Array = NDArray[Any]
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
+def length(value: Any) -> int:
+    """How many entries a list has; simdjson's own count ends at 2**24 - 1."""
+    count = len(value)
+    return count if count < 2**24 - 1 else sum(1 for _ in value)
+
+
 def numbers(value: Any, kind: Kind) -> Array | None:
     """Every number of a nested list, flat: float64, or int64; None if there is anything else in it."""
     try:
@@ -33,19 +39,19 @@ def numbers(value: Any, kind: Kind) -> Array | None:
 
 def rectangular(name: str, value: Any) -> tuple[int, ...]:
     """The shape of a nested list, if every list of a level has the same length. Raises InvalidInput."""
-    shape = [len(value)]
+    shape = [length(value)]
     first = value
     while len(first) and isinstance(first[0], simdjson.Array):
         first = first[0]
-        shape.append(len(first))
+        shape.append(length(first))
         if len(shape) > MOST_AXES:
             raise refuse(name, f"{name} is nested deeper than {MOST_AXES} lists")
     for index, row in _rows(value, len(shape) - 1):
         want = shape[len(index)]
         if not isinstance(row, simdjson.Array):
             raise refuse(name, f"{at(name, index)} is no list, but must be one of length {want}, as the first", *index)
-        if len(row) != want:
-            detail = f"{at(name, index)} has length {len(row)}, but must have {want}, as the first"
+        if length(row) != want:
+            detail = f"{at(name, index)} has length {length(row)}, but must have {want}, as the first"
             raise refuse(name, detail, *index)
     return tuple(shape)
 

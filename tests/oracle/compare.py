@@ -1,5 +1,6 @@
 """Whether the engine answers a case as PyTorch does."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,23 +67,27 @@ def is_exception(case: Case, found: Result, per_sample: NDArray[Any], loss: floa
 
 
 def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
-    """The tolerance in proportion to the terms of each sample and to the largest weight: where terms of both signs
-    cancel, or a huge weight meets a tiny loss, PyTorch's own error is as large. As (0, absolute tolerance)."""
+    """The tolerance in proportion to the terms and the weight of each sample: where terms of both signs cancel, or a
+    huge weight meets a tiny loss, PyTorch's own error is as large. As (0, absolute tolerance of each sample)."""
     sizes = dict(case.fields)
     for name in {"weight", "targets"} & set(sizes) if case.measure == "soft_cross_entropy" else {"weight"} & set(sizes):
         sizes[name] = np.asarray(np.abs(sizes[name]))
     batch = prepare(find(case.measure), sizes, dtype="float64")
     flat = {name: array.reshape(-1, *array.shape[len(batch.computed) :]) for name, array in batch.arrays.items()}
     options = {name: value.item() if value.ndim == 0 else value for name, value in batch.shared.items()}
-    weight = np.asarray(sizes.get("weight", 1.0), np.float64)
-    most = float(np.max(weight, initial=1.0, where=np.isfinite(weight)))
     with np.errstate(all="ignore"):
+        parts = batch.measure.reference(**flat, **options)
+        terms, own = np.abs(parts[0]), np.abs(flat.get("weight", np.float64(1)))
         if case.measure == "binary_cross_entropy_with_logits":
             x, t, positive = np.abs(flat["logits"]), flat["targets"], flat.get("pos_weight", 1.0)
-            terms = most * (np.abs(1 - t) * x + np.abs((positive - 1) * t + 1) * (x + 1))
-        else:
-            terms = np.abs(batch.measure.reference(**flat, **options)[0])
-    return 0.0, atol * most + rtol * np.asarray(terms).reshape(batch.samples)
+            own = own * np.abs((positive - 1) * t + 1)
+            terms = np.abs(flat.get("weight", 1.0)) * np.abs(1 - t) * x + own * (x + 1)
+        elif case.measure == "soft_cross_entropy":
+            own = np.sum(flat["targets"] * options.get("weight", 1.0), axis=1)
+        elif len(parts) > 1:
+            own = parts[1] + case.fields.get("label_smoothing", 0.0) * np.mean(options["weight"])
+        allowed = atol * np.maximum(1.0, own) + rtol * terms
+    return 0.0, np.broadcast_to(allowed, (prod(batch.samples),)).reshape(batch.samples)
 
 
 def close(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float | NDArray[Any]) -> bool:

@@ -67,6 +67,12 @@ def test_a_difference_is_seen(engine: Engine) -> None:
     assert difference(case, found, right[:1], loss, "")
     assert difference(case, found, right, loss, "refused")
     assert difference(case, InvalidInput([]), right, loss, "")
+    heavy = Case("cross_entropy", case.fields | {"targets": np.array([1, 1]), "weight": np.array([1e10, 1.0])})
+    found = answer(engine, heavy)
+    assert not isinstance(found, InvalidInput)
+    right, loss = found.outputs["per_sample"], float(found.loss or 0)
+    assert not difference(heavy, found, right, loss, "")
+    assert difference(heavy, found, right + 1e-6, loss, "")
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, float("nan")])

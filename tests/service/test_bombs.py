@@ -9,6 +9,7 @@ CONFINED = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 import numpy as np
+from core.check import prepare
 from core.errors import InvalidInput
 from core.measures import find
 from core.reduction import Result
@@ -68,6 +69,12 @@ def outcome(work: str) -> str:
             """read(b'{"logits":[' + b'"NaN",' * 300000 + b'"x"],"targets":0}')""", id="a wrong word after many words"
         ),
         pytest.param("""read(b'{"logits":[' + b'[],' * 1000000 + b'[1]],"targets":0}')""", id="many empty rows"),
+        pytest.param("""read(b'{"a":"' + b'\\\\"' * 500000)""", id="a string of quotes that does not end"),
+        pytest.param(
+            "none = np.zeros(0, np.float32).reshape(2**30, 0); "
+            "prepare(find('distribution_cross_entropy'), {'p': none, 'q': none})",
+            id="a billion distributions of no classes",
+        ),
         pytest.param("""read(b'{"logits":' + b'9' * 20000000 + b'}')""", id="an integer of many digits"),
         pytest.param(
             """read(b'{"logits":[' + b'9' * 30000 + b',NaN' * 1000 + b']}')""", id="long integers and bare words"

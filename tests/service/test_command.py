@@ -137,3 +137,22 @@ def test_something_else_there_is_not_healthy(words: bytes) -> None:
             assert not command.healthy(Settings(port=server.getsockname()[1]))
         finally:
             thread.join()
+
+
+def test_healthy_asks_the_address_that_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Connection:
+        def __init__(self, host: str, port: int, timeout: float) -> None:
+            asked.append(host)
+
+        def request(self, method: str, path: str) -> None:
+            raise OSError
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("http.client.HTTPConnection", Connection)
+    for host in ("127.0.0.9", "0.0.0.0", "::", "::1"):  # noqa: S104
+        assert not command.healthy(Settings(host=host))
+    assert asked == ["127.0.0.9", "127.0.0.1", "::1", "::1"]

@@ -1,6 +1,7 @@
 """Nested lists become arrays exactly, or are refused with the place of the first entry that is wrong."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from core.errors import InvalidInput
 from core.measures import find
 from service.wire.json import decode
+from service.wire.nested import length
 from tests.service.conftest import JSON, refuse
 
 MEASURE = find("cross_entropy")
@@ -186,3 +188,15 @@ def test_thirty_two_axes_are_answered(client: TestClient) -> None:
     response = client.post("/v1/losses/binary_cross_entropy_with_logits", json={"logits": value, "targets": value})
     assert response.status_code == 200
     assert np.shape(response.json()["per_sample"]) == (1,) * 32
+
+
+def test_a_list_longer_than_simdjson_counts_has_its_true_length() -> None:
+    class Long:
+        def __len__(self) -> int:
+            return 2**24 - 1
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(2**24 + 5))
+
+    assert length(Long()) == 2**24 + 5
+    assert length([1, 2]) == 2

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -26,14 +26,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(*arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: str, program: Sequence[str] = ("-m", "service"), **settings: str
+) -> Iterator[subprocess.Popen[str]]:
     """A process of the service; killed at the end if it still runs."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSMETER_")}
     environment |= {
         f"LOSSMETER_{name}": value for name, value in ({"DEVICE": "cpu", "THREADS": "1"} | settings).items()
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", *arguments],
+        [sys.executable, *program, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -152,4 +154,16 @@ def test_a_bad_setting_ends_the_start_with_code_2() -> None:
         code, lines = ended(process)
     assert code == 2
     assert len(lines) == 1
-    assert lines[0].startswith("lossmeter: LOSSMETER_PORT: ")
+    assert lines[0].startswith("lossmeter: LOSSMETER_PORT is 'eighty': ")
+
+
+def test_an_upload_that_never_ends_does_not_keep_the_server_alive() -> None:
+    chosen = free_port()
+    script = "import service.__main__ as command; command.GRACE_SECONDS = 1; command.main([])"
+    with started(program=("-c", script), PORT=str(chosen)) as process:
+        wait_until_ready(process, chosen)
+        with socket.create_connection(("127.0.0.1", chosen)) as upload:
+            head = f"POST {LOSS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            upload.sendall(head.encode() + b"{")
+            process.terminate()
+            assert ended(process)[0] == 0

@@ -90,7 +90,7 @@ def test_a_bad_value_is_one_line_that_names_the_variable(
     assert exit_.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"lossmeter: LOSSMETER_{name}: ")
+    assert lines[0].startswith(f"lossmeter: LOSSMETER_{name} is {value!r}: ")
 
 
 def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,37 @@
+"""The walls between the packages are linted, in every file of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def lint(file: str, more: str) -> str:
+    """What ruff says of the imports of `file` with `more` at its end."""
+    command = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--stdin-filename", file, "-"]
+    text = (ROOT / file).read_text() + more
+    done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "banned"),
+    [
+        *(
+            (file, banned)
+            for file in ("core/engine.py", "core/export.py", "core/measures/kl_div.py", "core/reduction.py")
+            for banned in ("fastapi", "json", "pydantic", "service.settings", "torch", "orjson")
+        ),
+        ("core/reduction.py", "onnxruntime"),
+        ("core/measures/kl_div.py", "onnx"),
+        ("service/native.py", "onnxruntime"),
+        ("service/wire/json.py", "onnx"),
+        ("service/app.py", "torch"),
+    ],
+)
+def test_a_banned_import_is_refused(file: str, banned: str) -> None:
+    assert "TID251" not in lint(file, "")
+    assert "TID251" in lint(file, f"\nimport {banned}\n")
