@@ -85,7 +85,8 @@ def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
         elif case.measure == "soft_cross_entropy":
             own = np.sum(flat["targets"] * options.get("weight", 1.0), axis=1)
         elif len(parts) > 1:
-            own = parts[1] + case.fields.get("label_smoothing", 0.0) * np.mean(options["weight"])
+            smoothed = case.fields.get("label_smoothing", 0.0)
+            own = parts[1] + (smoothed * np.mean(options["weight"]) if smoothed else 0.0)
         allowed = atol * np.maximum(1.0, own) + rtol * terms
     return 0.0, np.broadcast_to(allowed, (prod(batch.samples),)).reshape(batch.samples)
 
