@@ -47,7 +47,7 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
         "tags": ["losses"],
         "operationId": measure.name,
         "summary": measure.summary,
-        "description": measure.doc.strip().partition("\n")[2].strip(),
+        "description": measure.doc.strip().partition("\n")[2].strip("\n"),
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": request}, "examples": examples}},
