@@ -83,7 +83,9 @@ def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
             own = own * np.abs((positive - 1) * t + 1)
             terms = np.abs(flat.get("weight", 1.0)) * np.abs(1 - t) * x + own * (x + 1)
         elif case.measure == "soft_cross_entropy":
-            own = np.sum(flat["targets"] * options.get("weight", 1.0), axis=1)
+            smoothed = case.fields.get("label_smoothing", 0.0)
+            soft = flat["targets"] * (1 - smoothed) + smoothed / flat["targets"].shape[1]
+            own = np.sum(soft * options.get("weight", 1.0), axis=1)
         elif len(parts) > 1:
             smoothed = case.fields.get("label_smoothing", 0.0)
             own = parts[1] + (smoothed * np.mean(options["weight"]) if smoothed else 0.0)
