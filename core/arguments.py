@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from core.declare import Choice, Kind, Measure, Tensor
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Choice, Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, missing, mistyped, unknown
 from core.rules import Array
 
-HALVES = ("float16", "bfloat16")
-FLOAT_NAMES = (*HALVES, "float32", "float64")
 _INT64 = np.iinfo(np.int64)
 
 
@@ -60,7 +58,7 @@ def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
 def _array_fault(tensor: Tensor, array: object) -> Fault | None:
     if not isinstance(array, np.ndarray):
         return mistyped(tensor.name, array, tensor.says)
-    good = array.dtype.name in FLOAT_NAMES if tensor.kind is Kind.FLOAT else array.dtype.kind in "iub"
+    good = array.dtype.name in FLOAT_DTYPES if tensor.kind is Kind.FLOAT else array.dtype.name in INDEX_DTYPES
     if good:
         return None
     return Fault(

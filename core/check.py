@@ -12,7 +12,7 @@ import numpy as np
 from core.arguments import Arguments, parse
 from core.declare import Kind, Measure
 from core.errors import InvalidInput, at, refuse
-from core.rules import Array, first, show
+from core.rules import Array, IndexOf, first, show
 from core.shapes import Shape, class_axis, layout, limit_elements, sample_shape
 
 MAX_ELEMENTS = 2**30
@@ -69,7 +69,7 @@ def prepare(
         arguments=arguments,
         left_out=left_out,
         batch_size=main.shape[0] if main.ndim else 1,
-        ignored=_ignored(arguments),
+        ignored=_ignored(measure, arguments),
     )
 
 
@@ -139,7 +139,11 @@ def _shared(
     return {name: value for name, value in (whole | options).items() if name not in left_out}
 
 
-def _ignored(arguments: Arguments) -> int:
-    if "ignore_index" not in arguments.options:
-        return 0
-    return int(np.count_nonzero(arguments.arrays["targets"] == arguments.options["ignore_index"]))
+def _ignored(measure: Measure, arguments: Arguments) -> int:
+    """How many indices equal the option that marks samples to skip."""
+    return sum(
+        int(np.count_nonzero(arguments.arrays[tensor.name] == arguments.options[rule.unless]))
+        for tensor in measure.tensors
+        for rule in tensor.rules
+        if isinstance(rule, IndexOf)
+    )

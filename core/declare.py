@@ -12,6 +12,8 @@ Dims = tuple[str | EllipsisType, ...]
 Value = bool | int | float | str
 
 
+FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
+INDEX_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 FLOATS = "an array of floats (float16, bfloat16, float32 or float64)"
 INTEGERS = "an array of integers (any integer type, or bool)"
 

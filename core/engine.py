@@ -49,6 +49,8 @@ def choose_device(wanted: str, available: Iterable[str], try_cuda: Callable[[], 
         reason = try_cuda()
         if not reason:
             return "cuda"
+        if wanted == "auto":
+            log.warning("the CPU computes: %s", reason)
     if wanted == "cuda":
         raise DeviceUnavailable(f"DEVICE is cuda, but {reason}")
     return "cpu"

@@ -25,6 +25,18 @@ from service.settings import Settings
 from service.telemetry import Metrics
 
 
+class Service(FastAPI):
+    """FastAPI, with the OpenAPI document of `measures` beside that of its own routes."""
+
+    measures: Mapping[str, Measure]
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self, self.measures.values())
+        return self.openapi_schema
+
+
 def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -> FastAPI:
     """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError."""
     running = Running()
@@ -43,7 +55,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
             workers.shutdown()
             engine.close()
 
-    app = FastAPI(
+    app = Service(
         title="Lossmeter",
         version=__version__,
         summary="PyTorch's losses of batches of logits and targets, from exported ONNX graphs.",
@@ -62,13 +74,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
     )
     app.router.routes.extend(pages.routes())
     app.add_middleware(Edge, metrics=metrics)
-
-    def whole_document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = openapi.document(app, measures.values())
-        return app.openapi_schema
-
-    app.openapi = whole_document  # type: ignore[method-assign]
+    app.measures = measures
     return app
 
 

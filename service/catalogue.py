@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from core.declare import Choice, Measure, Tensor
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Choice, Kind, Measure, Tensor
 from core.engine import Engine
 from core.variants import DTYPES, OPSET
 from pydantic import BaseModel, Field
@@ -65,15 +65,18 @@ TYPES: dict[type, Literal["number", "integer", "boolean", "string"]] = {
     float: "number",
     str: "string",
 }
-FLOAT_DTYPES = ["float16", "bfloat16", "float32", "float64"]
-INDEX_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+def _default(scalar: Tensor | Choice) -> bool | int | float | str:
+    assert scalar.default is not None  # noqa: S101 - a scalar without a default would be no option
+    return scalar.default
 
 
 def _input(tensor: Tensor) -> InputEntry:
     return InputEntry(
         name=tensor.name,
         dims=["..." if dim is ... else dim for dim in tensor.dims],
-        dtypes=FLOAT_DTYPES if tensor.kind.value == "float" else INDEX_DTYPES,
+        dtypes=list(FLOAT_DTYPES if tensor.kind is Kind.FLOAT else INDEX_DTYPES),
         optional=not tensor.required,
         rules=[rule.says({}) for rule in tensor.rules],
         description=tensor.doc,
@@ -100,7 +103,7 @@ def entry(measure: Measure, engine: Engine) -> LossEntry:
             OptionEntry(
                 name=scalar.name,
                 type=TYPES[type(scalar.default)],
-                default=scalar.default if scalar.default is not None else "",
+                default=_default(scalar),
                 range=scalar.says,
                 description=scalar.doc,
             )

@@ -4,6 +4,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES
 from core.errors import Fault, InvalidInput, mistyped, refuse
 from numpy.typing import NDArray
 
@@ -14,12 +15,9 @@ MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # what a shape may say, zeros left out: past it NumPy's arithmetic would overflow
 # A dtype comes from this table, never from np.dtype of what a client wrote. bfloat16 is widened below.
 DTYPES = {
-    name: np.dtype(name).newbyteorder("<")
-    for name in (
-        *("float16", "float32", "float64", "bool"),
-        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    )
-} | {"bfloat16": np.dtype("<u2")}
+    name: np.dtype("<u2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
+    for name in (*FLOAT_DTYPES, *INDEX_DTYPES)
+}
 
 
 def checked_shape(name: str, shape: object) -> tuple[int, ...]:

@@ -36,8 +36,9 @@ def test_device_is_chosen(wanted: str, available: list[str], device: str) -> Non
     assert choose_device(wanted, available, opens) == device
 
 
-def test_auto_falls_back_where_no_card_opens() -> None:
+def test_auto_falls_back_where_no_card_opens_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     assert choose_device("auto", BOTH, fails) == "cpu"
+    assert "the CPU computes: there is no card" in caplog.text
 
 
 def test_cuda_that_cannot_be_had_is_refused_with_the_reason() -> None:
