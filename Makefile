@@ -7,7 +7,7 @@ INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requi
 .PHONY: help serve test check fix oracle soak golden graphs image lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /:/' | awk -F: '{ printf "%-10s%s\n", $$1, $$2 }'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: .venv/serve ## Serve on 127.0.0.1:8000
 	$(BIN)/python -m service serve
