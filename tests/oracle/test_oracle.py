@@ -21,7 +21,7 @@ from core.errors import InvalidInput
 from core.measures import find
 from tests.oracle import golden
 from tests.oracle.cases import IN_TORCH, Case, random_cases
-from tests.oracle.compare import answer, difference
+from tests.oracle.compare import TOLERANCE, answer, close, difference
 
 
 def test_golden_answers(engine: Engine) -> None:
@@ -51,6 +51,30 @@ def test_live_answers(engine: Engine) -> None:
             sizes = {name: getattr(value, "shape", value) for name, value in case.fields.items()}
             pytest.fail(f"case {number} of ORACLE_SEED={seed}, {case.measure} {sizes}: {wrong}")
     assert 0 < refusals < count / 5
+
+
+@pytest.mark.oracle
+def test_live_answers_of_distributions(engine: Engine) -> None:
+    torch_oracle = pytest.importorskip("tests.oracle.torch_oracle", reason="PyTorch is not installed: make oracle")
+    seed = int(os.environ.get("ORACLE_SEED", secrets.randbits(32)))
+    print(f"\n3000 distributions, ORACLE_SEED={seed}")
+    rng = np.random.default_rng(seed)
+    for number in range(3000):
+        shape = tuple(int(n) for n in rng.choice([1, 2, 3, 10, 33], rng.integers(1, 3)))
+        dtype, base = str(rng.choice(["float32", "float64"])), str(rng.choice(["e", "2", "10"]))
+        normalize = bool(rng.random() < 0.4)
+        rows = [rng.random(shape) * (rng.random(shape) > rng.choice([0.0, 0.3])) + 0.0 for _ in "pq"]
+        for values in rows:
+            values[..., 0] += 1e-3  # no row of zeros
+            values *= rng.choice([1.0, 1e-20, 1e20]) if normalize else 1 / values.sum(-1, keepdims=True)
+        p, q = (values.astype(dtype) for values in rows)
+        found = engine.compute(
+            find("distribution_cross_entropy"), {"p": p, "q": q, "base": base, "normalize": normalize}
+        )
+        for name, expected in torch_oracle.distributions(p, q, base, normalize).items():
+            case = (number, seed, name, shape, dtype, base, normalize)
+            assert found.outputs[name].shape == expected.shape, case
+            assert close(found.outputs[name], expected, *TOLERANCE[dtype]), case
 
 
 def test_a_difference_is_seen(engine: Engine) -> None:
