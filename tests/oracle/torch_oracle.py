@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.oracle.cases import Case
 
 Array = NDArray[Any]
+torch.set_num_threads(1)  # the cases are small: a second thread only costs
 
 
 @dataclass
