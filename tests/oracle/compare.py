@@ -51,11 +51,14 @@ def difference(case: Case, found: Result | InvalidInput, per_sample: Any, loss: 
 
 
 def _rounding_of_weights(case: Case, found: Result) -> float:
-    """How much larger the weights are than their sum: where they cancel, PyTorch's float32 sum of them is off."""
-    if found.reduction != "mean" or "weight" not in case.fields or not found.totals["weight"]:
+    """How much larger the targets' weights are in size than their sum, at least 1: where weights of both signs cancel,
+    PyTorch's float32 sum of them is off by as much."""
+    if found.reduction != "mean" or not find(case.measure).weighted or "weight" not in case.fields:
         return 1.0
-    largest = float(np.abs(case.fields["weight"].astype(np.float64)).max())
-    return largest * found.totals["count"] / abs(found.totals["weight"])
+    targets, weight = case.fields["targets"], np.abs(case.fields["weight"].astype(np.float64))
+    sizes = weight[targets[targets != case.fields.get("ignore_index", -100)]]
+    with np.errstate(all="ignore"):
+        return float(np.sum(sizes) / np.abs(np.float64(found.totals["weight"])))
 
 
 def _loss_is_close(found: Result, loss: float | None, atol: float, allowed: NDArray[Any]) -> bool:

@@ -97,6 +97,7 @@ def test_a_difference_is_seen(engine: Engine) -> None:
     right, loss = found.outputs["per_sample"], float(found.loss or 0)
     assert not difference(heavy, found, right, loss, "")
     assert difference(heavy, found, right + 1e-6, loss, "")
+    assert difference(heavy, found, right, loss + 1e-6, "")
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, float("nan")])
