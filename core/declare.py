@@ -163,6 +163,11 @@ class Measure:
         return tuple(tensor.name for tensor in self.inputs) + tuple(choice.name for choice in self.choices)
 
     @property
+    def scalars(self) -> tuple[Tensor | Choice, ...]:
+        """The options and the choices."""
+        return (*self.options, *self.choices)
+
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The inputs that have axes."""
         return tuple(tensor for tensor in self.inputs if not tensor.is_option)

@@ -11,6 +11,7 @@ import uvicorn
 from core import __version__
 
 from service.app import create_app
+from service.protocol import Protocol
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
 from service.telemetry import set_up_logging
 
@@ -82,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=Protocol,
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

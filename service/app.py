@@ -16,13 +16,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from service import openapi, pages
+from service import models, openapi, pages
 from service.catalogue import Catalogue, LossEntry, entry
+from service.cors import allow_origins
 from service.edge import Edge
-from service.native import Info, Losses, Running, info
-from service.problems import Problem, from_core, respond, unavailable
+from service.losses import Losses, Running
+from service.native import Info, Native, info
+from service.oip import Inference
+from service.problems import Problem, from_core, respond
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry import Metrics, Record
 
 
 class Service(FastAPI):
@@ -69,24 +72,25 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
     _answer_failures(app)
     _add_catalogue(app, measures, running)
     _add_operations(app, settings, running, metrics)
-    app.router.routes.append(
-        Route("/v1/losses/{name}", Losses(measures, running, settings), methods=["POST"], include_in_schema=False)
-    )
+    losses = Losses(measures, running, settings)
+    models.add_routes(app, losses)
+    for path, endpoint in (
+        ("/v1/losses/{name}", Native(losses)),
+        ("/v2/models/{name}/infer", Inference(losses)),
+        ("/v2/models/{name}/versions/{version}/infer", Inference(losses)),
+    ):
+        app.router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
     app.router.routes.extend(pages.routes())
+    allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
     app.measures = measures
     return app
 
 
-def _ready(running: Running) -> Engine:
-    if running.engine is None:
-        raise unavailable("the service is starting")
-    return running.engine
-
-
 def _answer_failures(app: FastAPI) -> None:
     def answer(request: Request, problem: Problem) -> Response:
-        return respond(problem, request.scope["lossmeter.record"].request_id)
+        record: Record = request.scope["lossmeter.record"]
+        return respond(problem, record.request_id, record.path)
 
     async def of_service(request: Request, error: Any) -> Response:
         return answer(request, error)
@@ -132,13 +136,13 @@ def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Runni
     @app.get("/v1/losses", tags=["catalogue"], responses=failures)
     async def list_losses() -> Catalogue:
         """Every loss: its formula, inputs, options and exported graphs."""
-        engine = _ready(running)
+        engine, _ = running.ready()
         return Catalogue(losses=[entry(measure, engine) for measure in measures.values()])
 
     @app.get("/v1/losses/{name}", tags=["catalogue"], responses=failures)
     async def describe_loss(name: str) -> LossEntry:
         """One loss: its formula, inputs, options and exported graphs."""
-        return entry(find(name, measures), _ready(running))
+        return entry(find(name, measures), running.ready()[0])
 
     content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     graph: dict[int | str, dict[str, Any]] = {200: {"description": "An ONNX file.", "content": content}}
@@ -146,7 +150,7 @@ def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Runni
     @app.get("/v1/losses/{name}/graph", tags=["catalogue"], response_class=Response, responses=failures | graph)
     async def download_graph(request: Request, name: str, dtype: Literal["float32", "float64"] = "float32") -> Response:
         """The exported ONNX graph of a loss, with every input, in one dtype."""
-        file, digest = _ready(running).graph(find(name, measures), dtype)
+        file, digest = running.ready()[0].graph(find(name, measures), dtype)
         headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
         if pages.known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
@@ -159,7 +163,7 @@ def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics:
     @app.get("/v1/info", tags=["operations"], responses=failures)
     async def show_info() -> Info:
         """Version, limits in force, device, threads."""
-        return Info(**info(_ready(running), settings, __version__))
+        return info(running.ready()[0], settings, __version__)
 
     @app.get("/livez", tags=["operations"])
     async def live() -> dict[str, str]:
@@ -169,7 +173,7 @@ def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics:
     @app.get("/readyz", tags=["operations"], responses=failures)
     async def ready() -> dict[str, str]:
         """Whether the graphs are loaded and warmed."""
-        _ready(running)
+        running.ready()
         return {"status": "ready"}
 
     text = {"text/plain": {"schema": {"type": "string"}}}

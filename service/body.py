@@ -4,7 +4,7 @@ import re
 
 from starlette.types import Receive, Scope
 
-from service.problems import ClientGone, Problem, malformed
+from service.problems import ClientGone, malformed, too_large
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -17,28 +17,17 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def _too_large(limit: int, setting: str) -> Problem:
-    return Problem(413, f"the body is larger than {limit} bytes, the limit {setting}")
-
-
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytearray:
-    """The body, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
+    """The body as it was sent, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
 
     A declared size over the limit is refused before a byte is read, any other at the first chunk over. The buffer
     grows with what has arrived: a declared size alone takes no memory.
     """
-    codings = [str(value, "latin-1") for key, value in scope["headers"] if key == b"content-encoding"]
-    coding = ", ".join(codings)
-    if any(word.strip().lower() not in ("", "identity") for word in coding.split(",")):
-        accepted = {"Accept-Encoding": "identity"}
-        raise Problem(
-            415, f"the content encoding {coding[:64]!r} is not taken: send the body as it is", headers=accepted
-        )
     declared = header(scope, b"content-length")
     if declared is not None and not _DIGITS.fullmatch(declared):
         raise malformed("Content-Length must be a number of bytes")
     if declared is not None and int(declared) > limit:
-        raise _too_large(limit, setting)
+        raise too_large(limit, setting)
     buffer, more = bytearray(), True
     while more:
         message = await receive()
@@ -46,7 +35,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
             raise ClientGone
         buffer += message.get("body", b"")
         if len(buffer) > limit:
-            raise _too_large(limit, setting)
+            raise too_large(limit, setting)
         more = message.get("more_body", False)
     if declared is not None and len(buffer) != int(declared):
         raise malformed(f"the body has {len(buffer)} bytes, but Content-Length declares {declared}")

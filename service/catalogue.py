@@ -85,7 +85,6 @@ def _input(tensor: Tensor) -> InputEntry:
 
 def entry(measure: Measure, engine: Engine) -> LossEntry:
     """The catalogue's entry of `measure`."""
-    scalars: list[Tensor | Choice] = [*measure.options, *measure.choices]
     graphs = {}
     for dtype in DTYPES:
         content, digest = engine.graph(measure, dtype)
@@ -107,7 +106,7 @@ def entry(measure: Measure, engine: Engine) -> LossEntry:
                 range=scalar.says,
                 description=scalar.doc,
             )
-            for scalar in scalars
+            for scalar in measure.scalars
         ],
         outputs=list(measure.outputs),
         graphs=graphs,

@@ -47,11 +47,13 @@ class Edge:
                 await self.app(scope, receive, send_on)
             except ClientGone:
                 record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
+            except Problem as problem:  # of the middleware; the app answers its own
+                await respond(problem, record.request_id, record.path)(scope, receive, send_on)
             except Exception:
                 log.exception("request %s failed", record.request_id)
                 if record.status == 0:
                     failed = Problem(500, "the service failed; its log has the reason under this request_id")
-                    await respond(failed, record.request_id)(scope, receive, send_on)
+                    await respond(failed, record.request_id, record.path)(scope, receive, send_on)
             finally:
                 self.metrics.observe(record)
 

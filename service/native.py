@@ -1,87 +1,99 @@
-"""POST /v1/losses/{name}: one batch in, its loss out. The work is done off the event loop."""
+"""/v1: POST /v1/losses/{name}, in JSON or safetensors, and what GET /v1/info answers."""
 
-import asyncio
-import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine
 from core.measures import find
-from core.reduction import reduce
+from core.reduction import Result
 from pydantic import BaseModel
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service import schemas
-from service.body import header, read_body
-from service.problems import Problem, unavailable
+from service.body import header
+from service.codings import PAYS, accepted
+from service.losses import Answer, Losses
+from service.negotiation import preferences
+from service.problems import Problem
 from service.settings import Settings
 from service.telemetry import Record
-from service.wire import json
+from service.wire import json, safetensors
+from service.wire.writer import require_room
+
+JSON = "application/json"
+CHEAPEST = ("zstd", "gzip", "deflate")  # the order in which codings cost time
+BINARY = ("application/x-safetensors", "application/octet-stream")
 
 
-@dataclass
-class Running:
-    """What exists between start and stop: None of it before the engine is ready."""
+class Native:
+    """The ASGI endpoint of every loss on /v1."""
 
-    engine: Engine | None = None
-    workers: ThreadPoolExecutor | None = None
-
-
-class Losses:
-    """The ASGI endpoint of every loss."""
-
-    def __init__(self, measures: Mapping[str, Measure], running: Running, settings: Settings) -> None:
-        self.measures, self.running, self.settings = measures, running, settings
-        self.models = {name: schemas.request_model(measure) for name, measure in measures.items()}
-        limits = {"MAX_JSON_BYTES": settings.max_json_bytes, "MAX_BODY_BYTES": settings.max_body_bytes}
-        self.limit = min((int(limit), name) for name, limit in limits.items())
+    def __init__(self, losses: Losses) -> None:
+        self.losses = losses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Problem or CoreError."""
-        measure = find(scope["path_params"]["name"], self.measures)
+        measure = find(scope["path_params"]["name"], self.losses.measures)
         record: Record = scope["lossmeter.record"]
         record.measure = measure.name
-        require_json(scope)
-        engine, workers = self.running.engine, self.running.workers
-        if engine is None or workers is None:
-            raise unavailable("the service is starting")
-        body = await read_body(scope, receive, *self.limit)
-        loop = asyncio.get_running_loop()
-        content, timing = await loop.run_in_executor(workers, self._answer, measure, engine, body, record)
-        response = Response(content, media_type="application/json", headers={"Server-Timing": timing})
-        await response(scope, receive, send)
+        taken = accepted(header(scope, b"accept-encoding"))
+        coding = next((name for name in CHEAPEST if name in taken), "")
+        exchange = NativeExchange(measure, self.losses.settings, media_type(scope), _answered(scope), coding)
+        await self.losses.answer(scope, receive, send, measure, exchange)
 
-    def _answer(self, measure: Measure, engine: Engine, body: bytearray, record: Record) -> tuple[bytes, str]:
-        marks = [time.perf_counter()]
-        fields = json.decode(body, measure)
-        given = schemas.validate(self.models[measure.name], measure, fields)
-        per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
-        marks.append(time.perf_counter())
-        batch = prepare(measure, given, dtype=dtype, max_elements=self.settings.max_elements)
-        if per_sample:  # an answer that cannot be written is not computed
-            json.require_room([batch.samples] * len(measure.outputs), self.settings.max_json_bytes)
-        result = reduce(batch, engine.per_sample(batch))
-        record.samples = int(result.totals["count"] + result.totals["ignored"])
-        marks.append(time.perf_counter())
+
+@dataclass(frozen=True, slots=True)
+class NativeExchange:
+    """The body has one media type and the answer another, each JSON or safetensors."""
+
+    measure: Measure
+    settings: Settings
+    sent: str
+    wanted: str
+    coding: str  # what a long JSON answer is compressed in
+
+    @property
+    def limit(self) -> tuple[int, str]:
+        """See Exchange."""
+        return body_limit(self.settings, json=self.sent == JSON)
+
+    def decode(self, body: bytearray) -> dict[str, Any]:
+        """See Exchange."""
+        return json.decode(body, self.measure) if self.sent == JSON else safetensors.decode(body, self.measure)
+
+    def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
+        """See Exchange."""
+        if per_sample and self.wanted == JSON:
+            require_room([samples] * len(self.measure.outputs), self.settings.max_json_bytes)
+
+    def encode(self, result: Result, *, per_sample: bool) -> Answer:
+        """See Exchange."""
+        if self.wanted != JSON:
+            return Answer(safetensors.encode(result, per_sample=per_sample), self.wanted)
         content = json.encode(result, per_sample=per_sample, limit=self.settings.max_json_bytes)
-        marks.append(time.perf_counter())
-        spans = zip(("decode", "compute", "encode"), marks, marks[1:], strict=False)
-        return content, ", ".join(f"{name};dur={(after - before) * 1e3:.3f}" for name, before, after in spans)
+        return Answer(content, JSON, coding=self.coding if len(content) >= PAYS else "")
 
 
-def require_json(scope: Scope) -> None:
-    """Raise Problem (415) unless the body is said to be JSON in UTF-8."""
+def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
+    """The most bytes of a body, and that limit's name."""
+    whole = (int(settings.max_body_bytes), "MAX_BODY_BYTES")
+    return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
+
+
+def media_type(scope: Scope) -> str:
+    """The media type of the body, in lower case. Raises Problem (415) unless it is JSON in UTF-8 or safetensors."""
     sent = header(scope, b"content-type") or ""
     kind, *parameters = (part.strip().lower() for part in sent.split(";"))
     charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
-    if kind != "application/json" or charsets - {"utf-8", "utf8"}:
-        found = f"{sent[:80]!r}" if sent else "missing"
-        raise Problem(415, f"the Content-Type is {found}, but must be application/json, in UTF-8")
+    if kind in BINARY or (kind == JSON and not charsets - {"utf-8", "utf8"}):
+        return kind
+    found = f"{sent[:80]!r}" if sent else "missing"
+    raise Problem(415, f"the Content-Type is {found}, but must be {JSON}, in UTF-8, or {BINARY[0]}")
+
+
+def _answered(scope: Scope) -> str:
+    """The media type of the answer: JSON, unless the client prefers safetensors."""
+    return next((name for name in preferences(header(scope, b"accept")) if name in (JSON, *BINARY)), JSON)
 
 
 class Limits(BaseModel):
@@ -104,7 +116,7 @@ class Info(BaseModel):
     onnxruntime: str
 
 
-def info(engine: Engine, settings: Settings, version: str) -> dict[str, Any]:
+def info(engine: Engine, settings: Settings, version: str) -> Info:
     """What GET /v1/info answers."""
     limits = Limits(**{name: getattr(settings, name) for name in Limits.model_fields})
     return Info(
@@ -115,4 +127,4 @@ def info(engine: Engine, settings: Settings, version: str) -> dict[str, Any]:
         execution_provider=engine.provider,
         threads=engine.threads,
         onnxruntime=engine.onnxruntime_version,
-    ).model_dump()
+    )

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document: FastAPI's own of the plain routes, and one typed operation a loss."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.declare import Measure
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import schemas
+from service import model_documents, schemas
 from service.problems import KINDS
 
 REF = "#/components/schemas/{model}"
@@ -17,11 +17,14 @@ Losses of batches of logits and targets, with PyTorch's names and PyTorch's numb
 
 An array is nested lists, or `{"dtype": "float32", "shape": [2, 3], "b64": "..."}`. Non-finite numbers are the strings
 `"NaN"`, `"Infinity"` and `"-Infinity"`, in requests and answers. Unknown fields and duplicate keys are refused.
+
+Programs send tensors as bytes: safetensors to the same paths, or the Open Inference Protocol under `/v2`.
 """
 TAGS = [
     {"name": "losses", "description": "One operation a loss."},
     {"name": "catalogue", "description": "What there is."},
     {"name": "operations", "description": "How the service is."},
+    {"name": "open inference protocol", "description": "The losses as models, for the clients of Triton and KServe."},
 ]
 REQUEST_ID = {"X-Request-ID": {"description": "The request's, or a new one.", "schema": {"type": "string"}}}
 
@@ -35,13 +38,25 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def oip_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same on /v2, where they are plain JSON."""
+    found = problems(*statuses)
+    for answer in found.values():
+        answer["content"] = {"application/json": answer["content"]["application/problem+json"]}
+    return found
+
+
+BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+SAFETENSORS = {
+    "schema": BINARY | {"description": "Arrays under the inputs' names; everything else as text in __metadata__."}
+}
+TIMING = {"Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}}}
+
+
 def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
     examples = {
         f"example{number}": {"summary": example.title, "value": dict(example.fields)}
         for number, example in enumerate(measure.examples, 1)
-    }
-    headers = REQUEST_ID | {
-        "Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}}
     }
     return {
         "tags": ["losses"],
@@ -50,17 +65,59 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
         "description": measure.doc.strip().partition("\n")[2].strip("\n"),
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": request}, "examples": examples}},
+            "content": {
+                "application/json": {"schema": {"$ref": request}, "examples": examples},
+                "application/x-safetensors": SAFETENSORS,
+            },
         },
         "responses": {
             "200": {
                 "description": "The loss.",
-                "headers": headers,
-                "content": {"application/json": {"schema": {"$ref": answer}}},
+                "headers": REQUEST_ID | TIMING,
+                "content": {
+                    "application/json": {"schema": {"$ref": answer}},
+                    "application/x-safetensors": SAFETENSORS,
+                },
             },
             **problems(400, 413, 415, 422, 500, 503),
         },
     }
+
+
+def _infer(request: str, answer: str, example: Mapping[str, Any]) -> dict[str, Any]:
+    length = {"schema": {"type": "integer"}, "description": "How many bytes of the body are JSON; all, if left out."}
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    tail = {"schema": BINARY | {"description": "The JSON document, then the bytes of its binary tensors."}}
+    return {
+        "tags": ["open inference protocol"],
+        "operationId": "infer",
+        "summary": "The loss of one batch.",
+        "parameters": [name, {"name": "Inference-Header-Content-Length", "in": "header", **length}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": request}, "example": example},
+                "application/octet-stream": tail,
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The outputs.",
+                "headers": REQUEST_ID | TIMING | {"Inference-Header-Content-Length": length},
+                "content": {"application/json": {"schema": {"$ref": answer}}, "application/octet-stream": tail},
+            },
+            **oip_problems(400, 404, 413, 415, 500, 503),
+        },
+    }
+
+
+INFER_EXAMPLE = {
+    "inputs": [
+        {"name": "logits", "shape": [2, 3], "datatype": "FP32", "data": [2.0, 0.5, -1.0, 0.1, 0.2, 0.3]},
+        {"name": "targets", "shape": [2], "datatype": "INT64", "data": [0, 2]},
+    ],
+    "parameters": {"reduction": "mean"},
+}
 
 
 def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
@@ -75,7 +132,8 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
         license_info=app.license_info,
     )
     pairs = {m.name: (schemas.request_model(m), schemas.answer_model(m)) for m in measures}
-    models: list[Any] = [(schemas.ProblemDocument, "serialization")]
+    infer: Any = (model_documents.InferRequest, "validation"), (model_documents.InferAnswer, "serialization")
+    models: list[Any] = [(schemas.ProblemDocument, "serialization"), *infer]
     for request, answer in pairs.values():
         models += [(request, "validation"), (answer, "serialization")]
     refs, definitions = models_json_schema(models, ref_template=REF)
@@ -83,5 +141,7 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
         request, answer = pairs[measure.name]
         operation = _operation(measure, refs[request, "validation"]["$ref"], refs[answer, "serialization"]["$ref"])
         made["paths"][f"/v1/losses/{measure.name}"] = {"post": operation}
+    asked, answered = (refs[key]["$ref"] for key in infer)
+    made["paths"]["/v2/models/{name}/infer"] = {"post": _infer(asked, answered, INFER_EXAMPLE)}
     made["components"]["schemas"] |= definitions["$defs"]
     return made

@@ -41,6 +41,11 @@ def malformed(detail: str) -> Problem:
     return Problem(400, detail)
 
 
+def too_large(limit: int, setting: str) -> Problem:
+    """The body is larger than `limit` bytes, the limit that is called `setting`."""
+    return Problem(413, f"the body is larger than {limit} bytes, the limit {setting}")
+
+
 def unavailable(detail: str) -> Problem:
     """Not now; a later try may be answered."""
     return Problem(503, detail, headers={"Retry-After": "1"})
@@ -61,14 +66,14 @@ def pointer(where: Sequence[str | int]) -> str:
     return "".join("/" + str(step)[:64].replace("~", "~0").replace("/", "~1") for step in where)
 
 
-def body(problem: Problem, request_id: str) -> dict[str, Any]:
+def body(problem: Problem, status: int, request_id: str) -> dict[str, Any]:
     """The members of the problem document."""
     slug, title = KINDS.get(problem.status, ("error", "Error"))
     detail = _clipped(problem.detail, DETAIL_BYTES)
     members: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": title,
-        "status": problem.status,
+        "status": status,
         "detail": detail,
         "error": detail,
         "request_id": request_id,
@@ -100,11 +105,16 @@ def _clipped(text: str, most: int) -> str:
     return text
 
 
-def respond(problem: Problem, request_id: str) -> Response:
-    """The answer to a request that has `problem`."""
+def respond(problem: Problem, request_id: str, path: str = "/") -> Response:
+    """The answer to a request for `path` that has `problem`.
+
+    On /v2 it is application/json, the only type from which KServe's client reads an error, and 422 is 400.
+    """
+    oip = path == "/v2" or path.startswith("/v2/")
+    status = 400 if oip and problem.status == 422 else problem.status
     return Response(
-        orjson.dumps(body(problem, request_id)),
-        status_code=problem.status,
-        media_type="application/problem+json",
+        orjson.dumps(body(problem, status, request_id)),
+        status_code=status,
+        media_type="application/json" if oip else "application/problem+json",
         headers=problem.headers,
     )

@@ -1,14 +1,24 @@
 """Every knob, with its unit, default and description: environment variables, LOSSMETER_ and the name."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "LOSSMETER_"
 Limit = Annotated[ByteSize, Field(ge=1)]
+
+
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#,\\s]+", text):
+        raise ValueError("must be * or scheme://host[:port] without a path")
+    return text
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class SettingsError(Exception):
@@ -31,8 +41,17 @@ class Settings(BaseSettings):
     max_body_bytes: Limit = Field(ByteSize(2**30), description="Largest request body, in bytes (1GiB is taken too).")
     max_json_bytes: Limit = Field(ByteSize(2**25), description="Largest JSON body, of a request or answer, in bytes.")
     max_elements: int = Field(2**30, ge=1, description="Most elements of an input, or of what the inputs broadcast to.")
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
+        (),
+        description="Origins whose browser pages may ask, comma-separated (https://example.org), or * for all.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 def load() -> Settings:

@@ -81,11 +81,12 @@ def refuse_deep_rows(tensor: Tensor, value: Any) -> None:
             raise _wrong_entry(tensor, index, row)
 
 
-def entry_by_entry(tensor: Tensor, value: Any) -> Array:
-    """The numbers of a rectangular list, slowly, where `numbers` has none: words spelt with escapes are taken here.
-    Raises InvalidInput for the first entry that is no number, or no integer where it must be one."""
+def entry_by_entry(tensor: Tensor, value: Any, *, booleans: bool = False) -> Array:
+    """The numbers of a rectangular list, slowly, where `numbers` has none: words spelt with escapes are taken here,
+    and with `booleans` true and false. Raises InvalidInput for the first entry that is no number, or no integer where
+    it must be one."""
     for index, row in _leaf_rows(value):
-        if not all(is_number(tensor.kind, entry) for entry in row):
+        if not all(is_number(tensor.kind, entry) or (booleans and type(entry) is bool) for entry in row):
             raise _wrong_entry(tensor, index, row)
     entries = (NON_FINITE[entry] if isinstance(entry, str) else entry for _, row in _leaf_rows(value) for entry in row)
     return np.fromiter(entries, np.float64 if tensor.kind is Kind.FLOAT else np.int64)

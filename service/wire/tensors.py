@@ -1,11 +1,13 @@
 """Typed tensors as bytes: dtype names, shapes and sizes, checked before anything is trusted."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 from core.declare import FLOAT_DTYPES, INDEX_DTYPES
-from core.errors import Fault, InvalidInput, mistyped, refuse
+from core.errors import Fault, InvalidInput, at, mistyped, refuse
+from core.rules import first, show
 from numpy.typing import NDArray
 
 from service.problems import malformed
@@ -38,19 +40,58 @@ def _bad_shape(name: str, detail: str) -> InvalidInput:
     return InvalidInput([Fault((name, "shape"), detail)])
 
 
-def from_bytes(name: str, dtype: object, shape: tuple[int, ...], content: bytes) -> Array:
-    """The little-endian, row-major array of `content`: a view of it, but for bfloat16, which becomes float32."""
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        found = f'"{dtype[:40]}"' if isinstance(dtype, str) else "no string"
-        known = ", ".join(sorted(DTYPES))
-        raise InvalidInput([Fault((name, "dtype"), f"{name}.dtype is {found}, but must be one of {known}")])
+def known_dtype(name: str, member: str, sent: object, table: Mapping[str, str]) -> str:
+    """The dtype that a format calls `sent`, by that format's `table`. Raises InvalidInput at `name`'s `member`."""
+    if isinstance(sent, str) and sent in table:
+        return table[sent]
+    says = f"one of {', '.join(sorted(table))}"
+    raise InvalidInput([Fault((name, member), mistyped(f"{name}.{member}", sent, says).detail)])
+
+
+def from_bytes(name: str, dtype: str, shape: tuple[int, ...], content: bytes | memoryview) -> Array:
+    """The little-endian, row-major array of `content`, `dtype` one of DTYPES: a view of it, but for bfloat16, which
+    becomes float32. Raises Problem (400) where the number of bytes is wrong, InvalidInput for a bool that is none."""
     expected = prod(shape) * DTYPES[dtype].itemsize
     if len(content) != expected:
         raise malformed(f"{name} has {len(content)} bytes, but {dtype} of shape {shape} takes {expected}")
     array = np.frombuffer(content, DTYPES[dtype])
     if dtype == "bfloat16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = widened(array)
     array = array.reshape(shape)
     if dtype == "bool" and array.size and array.view(np.uint8).max() > 1:
         raise refuse(name, f"{name} has a byte that is no bool: it must be 0 or 1")
     return array
+
+
+def widened(halves: Array) -> Array:
+    """bfloat16, as the bits of uint16, as float32."""
+    wide: Array = (halves.astype(np.uint32) << 16).view(np.float32)
+    return wide
+
+
+def typed(name: str, numbers: Array, dtype: str) -> Array:
+    """`numbers` that came as text, float64 or int64, rounded once to `dtype`, one of DTYPES; bfloat16 as the float32 of
+    the same value. Raises InvalidInput for a number that `dtype` cannot hold."""
+    if dtype in FLOAT_DTYPES:
+        with np.errstate(over="ignore"):
+            array = _to_bfloat16(numbers) if dtype == "bfloat16" else numbers.astype(DTYPES[dtype])
+        lost = np.isinf(array) & np.isfinite(numbers)
+    else:
+        low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        array = numbers.astype(DTYPES[dtype])
+        lost = (numbers < low) | (numbers > high)
+    if lost.any():
+        index = first(lost)
+        raise refuse(name, f"{at(name, index)} is {show(numbers[index].item())}, which {dtype} cannot hold", *index)
+    return array
+
+
+def _to_bfloat16(numbers: Array) -> Array:
+    """float64 rounded to bfloat16, ties to even, as float32. On the way through float32 what is lost is kept as an odd
+    last bit, or it would be rounded twice."""
+    near = numbers.astype(np.float32)
+    lost = (near != numbers) & (near.view(np.uint32) % 2 == 0) & np.isfinite(near)
+    odd = np.where(lost, np.nextafter(near, np.where(near < numbers, np.inf, -np.inf).astype(np.float32)), near)
+    bits = odd.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(near), near, widened(rounded.astype(np.uint16)))

@@ -84,8 +84,8 @@ def test_too_many_elements_of_an_input_are_refused_by_name(small: TestClient) ->
     assert small.post(LOSS, json={"logits": [[0] * 20], "targets": [0]}).status_code == 200
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "GZIP", "x" * 500])
-def test_a_content_coding_is_not_taken(client: TestClient, coding: str) -> None:
+@pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "gzip, deflate", "gzip;q=1", "x" * 500])
+def test_a_content_coding_that_is_not_here_is_refused(client: TestClient, coding: str) -> None:
     response = client.post(LOSS, content=GOOD, headers=JSON | {"Content-Encoding": coding})
     problem(response, 415)
     assert "Accept-Encoding" in response.headers
@@ -97,7 +97,7 @@ def test_identity_is_no_content_coding(client: TestClient, coding: str) -> None:
 
 
 def test_a_second_content_coding_is_seen(client: TestClient) -> None:
-    headers = [("Content-Type", "application/json"), ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]
+    headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")]
     problem(client.post(LOSS, content=GOOD, headers=headers), 415)
 
 

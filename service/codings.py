@@ -1,0 +1,109 @@
+"""Content codings: compressed request bodies decoded in bounded steps, answers compressed for those who ask.
+
+gzip and deflate (the zlib format, RFC 9110 section 8.4.1) are zlib's, zstd is the backport of Python 3.14's module.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from backports import zstd
+from starlette.types import Scope
+
+from service.negotiation import preferences
+from service.problems import Problem, malformed, too_large
+
+STEP = 2**16  # bytes that a decoder takes or gives at a time
+MOST_MEMBERS = 2**12  # a body may be many compressed members in a row, and each costs a new decoder
+ZSTD_WINDOW_LOG = 23  # 8 MiB, what RFC 9659 lets a sender use
+PAYS = 2**16  # bytes from which on the time on a usual network is longer than that of compressing
+_ALIASES = {"x-gzip": "gzip"}
+
+
+def _zstd() -> Any:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
+
+
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "zstd": lambda content: zstd.compress(content, 1),
+    "gzip": lambda content: zlib.compress(content, 1, wbits=31),
+    "deflate": lambda content: zlib.compress(content, 1),
+}
+CODINGS = ("gzip", "deflate", "zstd")
+
+
+def content_coding(scope: Scope) -> str:
+    """The coding of a request's body, "" for none. Raises Problem (415)."""
+    sent = ", ".join(str(value, "latin-1") for key, value in scope["headers"] if key == b"content-encoding")
+    words = [word for word in (word.strip().lower() for word in sent.split(",")) if word not in ("", "identity")]
+    coding = _ALIASES.get(words[0], words[0]) if words else ""
+    if len(words) > 1 or coding not in ("", *CODINGS):
+        detail = f"the content encoding {sent[:64]!r} is not taken: send the body as it is, or {' or '.join(CODINGS)}"
+        raise Problem(415, detail, headers={"Accept-Encoding": ", ".join(CODINGS)})
+    return coding
+
+
+def decoded(body: bytearray, coding: str, limit: int, setting: str) -> bytearray:
+    """The body that `coding` stands for, at most `limit` bytes. Raises Problem (400 or 413)."""
+    if not coding:
+        return body
+    content = bytearray()
+    try:
+        for piece in _unzstd(body) if coding == "zstd" else _inflated(body, 31 if coding == "gzip" else 15):
+            content += piece
+            if len(content) > limit:
+                raise too_large(limit, setting)
+    except (zlib.error, zstd.ZstdError) as error:
+        raise malformed(f"the body is not {coding}: {error}") from None
+    return content
+
+
+def _pieces(body: bytearray) -> Iterator[bytes]:
+    for start in range(0, len(body), STEP):
+        yield bytes(body[start : start + STEP])
+
+
+def _members(count: int) -> int:
+    if count >= MOST_MEMBERS:
+        raise malformed(f"the body has more than {MOST_MEMBERS} compressed members")
+    return count + 1
+
+
+def _inflated(body: bytearray, wbits: int) -> Iterator[bytes]:
+    """What zlib makes of `body`; a gzip body may have several members."""
+    members, stream = 1, zlib.decompressobj(wbits)
+    for piece in _pieces(body):
+        while piece:
+            if stream.eof:
+                if wbits == 15:
+                    raise zlib.error("there are bytes after its end")
+                members, stream = _members(members), zlib.decompressobj(wbits)
+            yield stream.decompress(piece, STEP)
+            piece = stream.unused_data if stream.eof else stream.unconsumed_tail
+    yield stream.flush()
+    if not stream.eof:
+        raise zlib.error("it ends too early")
+
+
+def _unzstd(body: bytearray) -> Iterator[bytes]:
+    """What zstd makes of `body`, one frame or several."""
+    members, stream = 1, _zstd()
+    for piece in _pieces(body):
+        while piece or not (stream.eof or stream.needs_input):
+            if stream.eof:
+                members, stream = _members(members), _zstd()
+            yield stream.decompress(piece, STEP)
+            piece = stream.unused_data if stream.eof else b""
+    if not stream.eof:
+        raise zstd.ZstdError("it ends too early")
+
+
+def accepted(header: str | None) -> list[str]:
+    """The codings of this service that an Accept-Encoding names, best first."""
+    names = [_ALIASES.get(name, name) for name in preferences(header)]
+    return [name for name in names if name in CODINGS]
+
+
+def compress(content: bytes, coding: str) -> bytes:
+    """`content` in `coding`, quickly rather than well."""
+    return _COMPRESS[coding](content)

@@ -1,0 +1,91 @@
+"""Open Inference Protocol answers, and the names that requests and answers share; service.wire.oip_request reads.
+
+An answer is a JSON header, then the bytes of the outputs that it says are binary.
+Source: the Open Inference Protocol's REST specification and its binary tensor data extension.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from core.declare import Measure
+from core.reduction import Result
+from numpy.typing import NDArray
+
+from service.wire.writer import array, dump, require_room, too_long
+
+Array = NDArray[Any]
+VERSION = "1"
+DATATYPES = {
+    "BOOL": "bool",
+    **{f"{kind.upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    "FP16": "float16",
+    "BF16": "bfloat16",
+    "FP32": "float32",
+    "FP64": "float64",
+}
+NAMES = {dtype: datatype for datatype, dtype in DATATYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A decoded request: its fields by name, and how it wants to be answered: output names, each binary or not."""
+
+    fields: dict[str, Any]
+    id: str | None
+    outputs: dict[str, bool]
+
+
+def outputs(measure: Measure) -> dict[str, str]:
+    """The datatype of every output of `measure` in their order, the arrays per sample first."""
+    further = measure.outputs[1:]
+    reduced = {"loss": "FP32", **{f"reduced_{name}": "FP32" for name in further}}
+    totals = {"sum": "FP64", "weight": "FP64", "count": "INT64", "ignored": "INT64"}
+    return dict.fromkeys(measure.outputs, "FP32") | reduced | totals | {f"sum_{name}": "FP64" for name in further}
+
+
+def absent_outputs(measure: Measure, reduction: object) -> set[str]:
+    """The outputs that are not answered under `reduction`."""
+    return {"loss", *(f"reduced_{name}" for name in measure.outputs[1:])} if reduction == "none" else set()
+
+
+def require_output_room(request: Request, measure: Measure, samples: tuple[int, ...], limit: int) -> None:
+    """Raise Problem if the per-sample values that are wanted as JSON cannot be written in `limit` bytes."""
+    lists = [name for name in measure.outputs if request.outputs.get(name) is False]
+    require_room([(math.prod(samples),)] * len(lists), limit)
+
+
+def encode(request: Request, measure: Measure, result: Result, limit: int) -> tuple[bytes, int | None]:
+    """The answer, and how many of its bytes are JSON if there are others. Raises Problem where that passes `limit`."""
+    values = _values(result)
+    entries, tail = [], []
+    for name, binary in request.outputs.items():
+        output = values[name]
+        entry: dict[str, Any] = {"name": name, "shape": output.shape, "datatype": NAMES[output.dtype.name]}
+        if binary:
+            entry["parameters"] = {"binary_data_size": output.nbytes}
+            tail.append(output.tobytes())
+        else:
+            entry["data"] = array(output.reshape(-1))
+        entries.append(entry)
+    answer: dict[str, Any] = {"model_name": measure.name, "model_version": VERSION}
+    if request.id is not None:
+        answer["id"] = request.id
+    text = dump(answer | {"outputs": entries})
+    if len(text) > limit:
+        raise too_long(limit)
+    return (b"".join([text, *tail]), len(text)) if tail else (text, None)
+
+
+def _values(result: Result) -> dict[str, Array]:
+    """Every output as an array."""
+    reduced = {f"reduced_{name}": value for name, value in result.reduced.items()}
+    if result.loss is not None:
+        reduced["loss"] = result.loss
+    kinds = {name: np.int64 if isinstance(total, int) else np.float64 for name, total in result.totals.items()}
+    return (
+        dict(result.outputs)
+        | {name: np.asarray([value]) for name, value in reduced.items()}
+        | {name: np.asarray([total], kinds[name]) for name, total in result.totals.items()}
+    )

@@ -1,0 +1,172 @@
+"""JSON text read by simdjson, its nested lists as arrays: what every format that holds JSON begins with."""
+
+import math
+import re
+import secrets
+from typing import Any
+
+import numpy as np
+import orjson
+import simdjson
+from core.declare import Kind, Tensor
+from core.errors import Fault, InvalidInput
+from numpy.typing import NDArray
+
+from service.problems import Problem, malformed
+from service.wire.nested import NON_FINITE, entry_by_entry, numbers, rectangular, refuse_deep_rows, shown
+
+Array = NDArray[Any]
+MOST_KEYS = 64
+_QUOTED = re.compile(rb'(?<!\\)"(NaN|-?Infinity)"(?!\s*:)')  # a whole string, and no key
+_BARE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b')
+_LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
+_BARE = re.compile(rb"-?(NaN|Infinity)\b")
+_EXPLAINED = 2**20  # texts up to this many bytes are read again for where they are broken
+
+
+class Document:
+    """One parsed JSON object; `what` it is called in errors. Raises Problem (400) or InvalidInput.
+
+    With `bare_words`, NaN, Infinity and -Infinity are taken without quotes too, as they stand in Python's JSON.
+    """
+
+    def __init__(self, text: bytes | bytearray, what: str = "the body", *, bare_words: bool = False) -> None:
+        if text[:3] == b"\xef\xbb\xbf":
+            raise malformed(f"{what} begins with a byte order mark, but must be JSON in plain UTF-8")
+        self.what, self.text = what, text
+        try:
+            self.root = _parse(text, what)
+        except Problem:
+            quoted = _BARE_OR_STRING.sub(_quoted, bytes(text)) if bare_words else text
+            if quoted == text:
+                raise
+            self.text, self.root = quoted, _parse(quoted, what)
+        if not isinstance(self.root, simdjson.Object):
+            raise InvalidInput([Fault((), f"{what} is {_kind(self.root)}, but must be a JSON object")])
+        self.lists = 0  # how many lists have been read; the reader of a list that is no array adds its own
+        self._read: list[tuple[Tensor, Any]] = []
+        self._marked: tuple[Any, dict[float, float]] | None = None
+
+    def array(self, tensor: Tensor, *path: str | int, booleans: bool = False) -> Array:
+        """The nested list at `path`, in its shape: float64, or int64 where `tensor` has indices; with `booleans` true
+        and false are 1 and 0 there."""
+        value = _at(self.root, path)
+        shape = rectangular(tensor.name, value)
+        self.lists += sum(math.prod(shape[:depth]) for depth in range(len(shape)))
+        self._read.append((tensor, value))
+        flat = numbers(value, tensor.kind)
+        if flat is None and tensor.kind is Kind.FLOAT:
+            flat = self._with_non_finite(path)
+        if flat is None:
+            flat = entry_by_entry(tensor, value, booleans=booleans)
+        if flat.size != math.prod(shape):
+            refuse_deep_rows(tensor, value)
+        return flat.reshape(shape)
+
+    def sizes(self, value: Any) -> Any:
+        """A shape as a Python list, if it is a list at all."""
+        if not isinstance(value, simdjson.Array):
+            return plain(value)
+        self.lists += 1
+        return value.as_list()
+
+    def refuse_mixed_depth(self) -> None:
+        """Refuse a list that stands where others have numbers; to be called when every list has been read."""
+        if self.lists != self.text.count(b"["):
+            for tensor, value in self._read:
+                refuse_deep_rows(tensor, value)
+
+    def _with_non_finite(self, path: tuple[str | int, ...]) -> Array | None:
+        """The numbers of a list with "NaN" and the like. They are replaced in the text by numbers that nothing else in
+        it can be expected to hold, random subnormals, and those by what they stand for."""
+        if self._marked is None:
+            marks = {word: _subnormal() for word in NON_FINITE}
+            texts = {word.encode(): repr(mark).encode() for word, mark in marks.items()}
+            text = _QUOTED.sub(lambda match: texts[match[1]], bytes(self.text))
+            self._marked = _parse(text, self.what), {marks[word]: value for word, value in NON_FINITE.items()}
+        root, meaning = self._marked
+        flat = numbers(_at(root, path), Kind.FLOAT)
+        if flat is not None:
+            for mark, value in meaning.items():
+                flat[flat == mark] = value
+        return flat
+
+
+def names(value: Any, what: str) -> list[str]:
+    """The keys of an object. Raises Problem (400) if there are too many, or one twice."""
+    if len(value) > MOST_KEYS:
+        raise malformed(f"{what} has more than {MOST_KEYS} keys")
+    found = list(value.keys())
+    if len(set(found)) != len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise malformed(f"{what} has the key {twice[:64]!r} more than once")
+    return found
+
+
+def members(value: Any, what: str) -> dict[str, Any]:
+    """The members of an object by name; None is that of a name with NUL, which simdjson does not find."""
+    found = {}
+    for name in names(value, what):
+        try:
+            found[name] = value[name]
+        except KeyError:
+            found[name] = None
+    return found
+
+
+def _kind(value: Any) -> str:
+    return "an array" if isinstance(value, simdjson.Array) else shown(value)
+
+
+def plain(value: Any) -> Any:
+    """A scalar; of what is none only the kind will be named."""
+    if isinstance(value, simdjson.Array | simdjson.Object):
+        return [] if isinstance(value, simdjson.Array) else {}
+    return value
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _parse(text: bytes | bytearray, what: str) -> Any:
+    try:
+        return simdjson.Parser().parse(text)
+    except UnicodeDecodeError:
+        raise malformed(f"{what} is not UTF-8, as JSON must be") from None
+    except (ValueError, RuntimeError) as error:
+        reason = str(error)
+    if reason.startswith(("NUMBER_ERROR", "BIGINT_ERROR")):  # an integer past 64 bits, which is a good float
+        longer = _LONG_INTEGER.sub(_as_float, text)
+        if longer != text:
+            return _parse(longer, what)
+    raise malformed(f"{what} is not JSON: {_explained(text, reason)}")
+
+
+def _as_float(match: re.Match[bytes]) -> bytes:
+    """An integer as it is if it fits 64 bits, else as a float."""
+    digits = match[0]
+    return digits if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits + b".0"
+
+
+def _quoted(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b'"') else b'"' + match[0] + b'"'
+
+
+def _explained(text: bytes | bytearray, reason: str) -> str:
+    if len(text) <= _EXPLAINED:
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            bare = _BARE.match(text, error.pos)
+            advice = '; write non-finite numbers as the strings "NaN", "Infinity", "-Infinity"' if bare else ""
+            return f"{error}{advice}".replace(
+                "number is infinity when parsed as double", "a number is too large for float64"
+            )
+    return reason.split(": ", 1)[-1]
+
+
+def _subnormal() -> float:
+    return float(np.uint64(secrets.randbits(51) | 1 << 51).view(np.float64))
