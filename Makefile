@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
 
-.PHONY: help serve test check fix oracle soak golden graphs image lock clean
+.PHONY: help serve test check fix oracle fuzz clients soak golden graphs image lock clean
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,14 @@ fix: .venv/test ## Mend what the linter can mend, and format
 oracle: .venv/torch ## Compare 30,000 random requests with live PyTorch
 	$(BIN)/python -m pytest tests/oracle -m oracle -s
 
-soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch
+fuzz: .venv/test ## Send 20,000 mutated bodies; watch answers, time and memory
+	$(BIN)/python -m tests.fuzz 20000
+
+clients: .venv/serve ## Drive the service with clients that were not written for it
+	clients/run
+
+soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch, 200,000 mutated bodies
+	$(BIN)/python -m tests.fuzz 200000
 	ORACLE_CASES=1000000 $(BIN)/python -m pytest tests/oracle -m oracle -s
 
 golden: .venv/torch ## Write PyTorch's answers to random requests for tests without it
@@ -46,7 +53,7 @@ lock: ## Pin the requirements anew (needs uv)
 	scripts/lock
 
 clean: ## Remove .venv and caches
-	rm -rf .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf clients/.venv-* clients/typescript/node_modules clients/typescript/build clients/typescript/schema.d.ts .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "Python 3.11 to 3.13 is needed, but %s is %d.%d: make PYTHON=..." % (sys.executable, v[0], v[1]))'

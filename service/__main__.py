@@ -35,7 +35,8 @@ class Server(uvicorn.Server):
 def parser() -> argparse.ArgumentParser:
     """The command line; its help lists the settings."""
     fields = Settings.model_fields.items()
-    settings = "\n".join(f"  {PREFIX}{name.upper():16} {field.description} [{field.default}]" for name, field in fields)
+    defaults = {name: "none" if field.default == () else field.default for name, field in fields}
+    settings = "\n".join(f"  {PREFIX}{name.upper():16} {f.description} [{defaults[name]}]" for name, f in fields)
     made = argparse.ArgumentParser(
         prog="lossmeter",
         description="PyTorch's losses over HTTP.",

@@ -19,7 +19,7 @@ from starlette.routing import Match, Route
 from service import models, openapi, pages
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
-from service.edge import Edge
+from service.edge import Edge, LastResort
 from service.losses import Losses, Running
 from service.native import Info, Native, info
 from service.oip import Inference
@@ -65,6 +65,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
         description=openapi.DESCRIPTION.strip(),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -81,6 +82,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
     ):
         app.router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
     app.router.routes.extend(pages.routes())
+    app.add_middleware(LastResort)  # the innermost; each further one is around those before it
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
     app.measures = measures

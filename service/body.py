@@ -17,6 +17,11 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def listed(scope: Scope, name: bytes) -> str:
+    """The value of a request's header that is a list, which may stand in several lines."""
+    return ", ".join(str(value, "latin-1").strip() for key, value in scope["headers"] if key == name)
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytearray:
     """The body as it was sent, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
 

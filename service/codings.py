@@ -10,11 +10,12 @@ from typing import Any
 from backports import zstd
 from starlette.types import Scope
 
+from service.body import listed
 from service.negotiation import preferences
 from service.problems import Problem, malformed, too_large
 
 STEP = 2**16  # bytes that a decoder takes or gives at a time
-MOST_MEMBERS = 2**12  # a body may be many compressed members in a row, and each costs a new decoder
+MOST_MEMBERS = 2**15  # a body may be many compressed members in a row, and each costs a new decoder
 ZSTD_WINDOW_LOG = 23  # 8 MiB, what RFC 9659 lets a sender use
 PAYS = 2**16  # bytes from which on the time on a usual network is longer than that of compressing
 _ALIASES = {"x-gzip": "gzip"}
@@ -34,7 +35,7 @@ CODINGS = ("gzip", "deflate", "zstd")
 
 def content_coding(scope: Scope) -> str:
     """The coding of a request's body, "" for none. Raises Problem (415)."""
-    sent = ", ".join(str(value, "latin-1") for key, value in scope["headers"] if key == b"content-encoding")
+    sent = listed(scope, b"content-encoding")
     words = [word for word in (word.strip().lower() for word in sent.split(",")) if word not in ("", "identity")]
     coding = _ALIASES.get(words[0], words[0]) if words else ""
     if len(words) > 1 or coding not in ("", *CODINGS):
@@ -98,10 +99,9 @@ def _unzstd(body: bytearray) -> Iterator[bytes]:
         raise zstd.ZstdError("it ends too early")
 
 
-def accepted(header: str | None) -> list[str]:
-    """The codings of this service that an Accept-Encoding names, best first."""
-    names = [_ALIASES.get(name, name) for name in preferences(header)]
-    return [name for name in names if name in CODINGS]
+def accepted(scope: Scope) -> list[str]:
+    """Every coding that a request accepts for its answer, best first, whether it is here or not."""
+    return [_ALIASES.get(name, name) for name in preferences(listed(scope, b"accept-encoding"))]
 
 
 def compress(content: bytes, coding: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The outermost layer: request id, HEAD, the last resort for errors, one log line and one count a request."""
+"""The outermost layers: request id, HEAD, one log line and one count a request; the last resort for errors."""
 
 import logging
 import uuid
@@ -49,13 +49,30 @@ class Edge:
                 record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
             except Problem as problem:  # of the middleware; the app answers its own
                 await respond(problem, record.request_id, record.path)(scope, receive, send_on)
-            except Exception:
-                log.exception("request %s failed", record.request_id)
-                if record.status == 0:
-                    failed = Problem(500, "the service failed; its log has the reason under this request_id")
-                    await respond(failed, record.request_id, record.path)(scope, receive, send_on)
             finally:
                 self.metrics.observe(record)
+
+
+class LastResort:
+    """ASGI middleware around the app and inside of Cors, so that a page of another origin can read a failure too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with 500 where the app raises."""
+        try:
+            await self.app(scope, receive, send)
+        except ClientGone:
+            raise
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            record: Record = scope["lossmeter.record"]
+            log.exception("request %s failed", record.request_id)
+            if record.status == 0:
+                failed = Problem(500, "the service failed; its log has the reason under this request_id")
+                await respond(failed, record.request_id, record.path)(scope, receive, send)
 
 
 def _in_one_line(send: Send) -> Send:

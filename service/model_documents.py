@@ -1,8 +1,10 @@
 """What /v2 answers, typed: the documents of the Open Inference Protocol that describe models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas import NonFinite
 
 
 class ServerMetadata(BaseModel):
@@ -122,7 +124,9 @@ class IndexEntry(BaseModel):
 
 Scalar = bool | int | float | str
 # Flat, or nested as deep as OpenAPI spells it out; the service takes any depth that the shape has.
-Entry = bool | int | float | Literal["NaN", "Infinity", "-Infinity"]
+Entry = bool | int | float | NonFinite
+# Lists of one type stand first: where lists are invariant, they are no lists of Entry.
+Entries = list[float] | list[int] | list[list[float]] | list[list[int]] | list[Entry] | list[list[Entry]]
 
 
 class InferInput(BaseModel):
@@ -132,7 +136,7 @@ class InferInput(BaseModel):
     datatype: str = Field(description="BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32 or FP64.")
     shape: list[Annotated[int, Field(ge=0)]]
     parameters: dict[str, Scalar] = Field(default_factory=dict, description="binary_data_size, if there is no data.")
-    data: list[Entry] | list[list[Entry]] = Field(default_factory=list, description="Row-major, flat or nested.")
+    data: Entries = Field(default_factory=list, description="Row-major, flat or nested.")
 
 
 class RequestedOutput(BaseModel):
@@ -170,5 +174,5 @@ class InferAnswer(BaseModel):
 
     model_name: str
     model_version: str
-    id: str = Field("", description="The request's, if it had one.")
+    id: str = Field(default_factory=str, description="The request's, if it had one.")
     outputs: list[InferOutput]

@@ -6,16 +6,17 @@ Source: the protocol's REST specification; Triton's extensions model configurati
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 from core import __version__
 from core.declare import Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, UnknownMeasure, mistyped
 from core.measures import find
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from service import openapi
 from service.body import read_body
+from service.codings import content_coding
 from service.losses import Losses
 from service.model_documents import (
     IndexEntry,
@@ -32,6 +33,8 @@ from service.model_documents import (
     TensorConfig,
     TensorMetadata,
 )
+from service.negotiation import require_oip_type
+from service.problems import Problem
 from service.wire import oip
 from service.wire.reader import Document, plain
 
@@ -95,12 +98,23 @@ def _text(value: object) -> str:
 
 async def _check_index_request(request: Request) -> None:
     """Raise Problem or InvalidInput unless the body is empty or an object that may say `ready`; every model is."""
+    if content_coding(request.scope):
+        raise Problem(415, "a body is taken compressed only by infer", headers={"Accept-Encoding": "identity"})
+    require_oip_type(request.scope)
     body = await read_body(request.scope, request.receive, MOST_INDEX_BYTES, "of this request")
     if body:
         root = Document(body).root
         ready = plain(root["ready"]) if "ready" in root else True
         if not isinstance(ready, bool):
             raise InvalidInput([Fault(("ready",), mistyped("ready", ready, "true or false").detail)])
+
+
+def _version(request: Request) -> str:
+    version: str = request.path_params.get("version", oip.VERSION)
+    return version
+
+
+Version = Annotated[str, Depends(_version)]  # not a parameter with a default, which would be one of the query
 
 
 def add_routes(app: FastAPI, losses: Losses) -> None:
@@ -138,7 +152,7 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
         """What every model has done since the start."""
         return _statistics(losses, losses.measures)
 
-    @app.post("/v2/repository/index", tags=TAGS, responses=openapi.oip_problems(400, 413, 500))
+    @app.post("/v2/repository/index", tags=TAGS, responses=openapi.oip_problems(400, 413, 415, 500))
     async def repository_index(request: Request) -> list[IndexEntry]:
         """Every model; the body is empty or `{"ready": true}`."""
         await _check_index_request(request)
@@ -155,23 +169,23 @@ def _add_model_routes(app: FastAPI, losses: Losses, path: str) -> None:
     }
 
     @app.get(path, **more)
-    async def model_metadata(name: str, version: str = oip.VERSION) -> ModelMetadata:
+    async def model_metadata(name: str, version: Version) -> ModelMetadata:
         """The inputs and outputs of a model."""
         return metadata(find_model(measures, name, version))
 
     @app.get(f"{path}/ready", **more)
-    async def model_ready(name: str, version: str = oip.VERSION) -> ModelReady:
+    async def model_ready(name: str, version: Version) -> ModelReady:
         """Whether a model can be asked."""
         found = find_model(measures, name, version)
         losses.running.ready()
         return ModelReady(name=found.name, ready=True)
 
     @app.get(f"{path}/config", **more)
-    async def model_config(name: str, version: str = oip.VERSION) -> ModelConfig:
+    async def model_config(name: str, version: Version) -> ModelConfig:
         """Triton's configuration of a model, with the options' defaults."""
         return configuration(find_model(measures, name, version))
 
     @app.get(f"{path}/stats", **more)
-    async def model_statistics(name: str, version: str = oip.VERSION) -> Statistics:
+    async def model_statistics(name: str, version: Version) -> Statistics:
         """What a model has done since the start."""
         return _statistics(losses, [find_model(measures, name, version).name])

@@ -10,19 +10,15 @@ from core.reduction import Result
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from service.body import header
 from service.codings import PAYS, accepted
 from service.losses import Answer, Losses
-from service.negotiation import preferences
-from service.problems import Problem
+from service.negotiation import JSON, sent_type, wanted_type
 from service.settings import Settings
 from service.telemetry import Record
 from service.wire import json, safetensors
 from service.wire.writer import require_room
 
-JSON = "application/json"
 CHEAPEST = ("zstd", "gzip", "deflate")  # the order in which codings cost time
-BINARY = ("application/x-safetensors", "application/octet-stream")
 
 
 class Native:
@@ -36,9 +32,9 @@ class Native:
         measure = find(scope["path_params"]["name"], self.losses.measures)
         record: Record = scope["lossmeter.record"]
         record.measure = measure.name
-        taken = accepted(header(scope, b"accept-encoding"))
+        taken = accepted(scope)
         coding = next((name for name in CHEAPEST if name in taken), "")
-        exchange = NativeExchange(measure, self.losses.settings, media_type(scope), _answered(scope), coding)
+        exchange = NativeExchange(measure, self.losses.settings, sent_type(scope), wanted_type(scope), coding)
         await self.losses.answer(scope, receive, send, measure, exchange)
 
 
@@ -78,22 +74,6 @@ def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
     """The most bytes of a body, and that limit's name."""
     whole = (int(settings.max_body_bytes), "MAX_BODY_BYTES")
     return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
-
-
-def media_type(scope: Scope) -> str:
-    """The media type of the body, in lower case. Raises Problem (415) unless it is JSON in UTF-8 or safetensors."""
-    sent = header(scope, b"content-type") or ""
-    kind, *parameters = (part.strip().lower() for part in sent.split(";"))
-    charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
-    if kind in BINARY or (kind == JSON and not charsets - {"utf-8", "utf8"}):
-        return kind
-    found = f"{sent[:80]!r}" if sent else "missing"
-    raise Problem(415, f"the Content-Type is {found}, but must be {JSON}, in UTF-8, or {BINARY[0]}")
-
-
-def _answered(scope: Scope) -> str:
-    """The media type of the answer: JSON, unless the client prefers safetensors."""
-    return next((name for name in preferences(header(scope, b"accept")) if name in (JSON, *BINARY)), JSON)
 
 
 class Limits(BaseModel):

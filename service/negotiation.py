@@ -1,13 +1,23 @@
-"""What a client prefers: Accept and Accept-Encoding (RFC 9110 section 12)."""
+"""What a body is, and how its answer is wanted: Content-Type, Accept, Accept-Encoding (RFC 9110 sections 8, 12)."""
+
+from starlette.types import Scope
+
+from service.body import header, listed
+from service.problems import Problem
+
+JSON = "application/json"
+SAFETENSORS = "application/x-safetensors"
+BYTES = "application/octet-stream"
+NATIVE = (JSON, SAFETENSORS, BYTES)  # on /v1, where BYTES means SAFETENSORS
 
 
-def preferences(header: str | None) -> list[str]:
-    """The names in `header`, best first and otherwise as they stand; those of weight 0, or of no weight, left out."""
+def preferences(header: str) -> list[str]:
+    """The names in `header`, best first, of equal ones wildcards last; those of weight 0, or of no weight, left out."""
     names = []
-    for part in (header or "").lower().split(","):
+    for part in header.lower().split(","):
         name, *parameters = (word.strip() for word in part.split(";"))
-        names.append((_weight(parameters), name))
-    return [name for weight, name in sorted(names, key=lambda pair: -pair[0]) if name and weight > 0]
+        names.append((-_weight(parameters), "*" in name, name))
+    return [name for weight, _, name in sorted(names, key=lambda entry: entry[:2]) if name and weight < 0]
 
 
 def _weight(parameters: list[str]) -> float:
@@ -20,3 +30,29 @@ def _weight(parameters: list[str]) -> float:
                 return 0.0
             return weight if 0 < weight <= 1 else 0.0
     return 1.0
+
+
+def sent_type(scope: Scope) -> str:
+    """The media type of the body, in lower case. Raises Problem (415) unless it is JSON in UTF-8 or safetensors."""
+    sent = header(scope, b"content-type") or ""
+    kind, *parameters = (part.strip().lower() for part in sent.split(";"))
+    charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
+    if kind in (SAFETENSORS, BYTES) or (kind == JSON and not charsets - {"utf-8", "utf8"}):
+        return kind
+    found = f"{sent[:80]!r}" if sent else "missing"
+    raise Problem(415, f"the Content-Type is {found}, but must be {JSON}, in UTF-8, or {SAFETENSORS}")
+
+
+def wanted_type(scope: Scope) -> str:
+    """The media type of an answer on /v1: JSON, unless the client prefers safetensors, by name."""
+    best = next(
+        (name for name in preferences(listed(scope, b"accept")) if name in (*NATIVE, "*/*", "application/*")), JSON
+    )
+    return JSON if "*" in best else best
+
+
+def require_oip_type(scope: Scope) -> None:
+    """Raise Problem (415) for a type that is none of the protocol's; Triton's client names none at all."""
+    sent = header(scope, b"content-type") or ""
+    if sent and sent.partition(";")[0].strip().lower() not in (JSON, BYTES):
+        raise Problem(415, f"the Content-Type is {sent[:80]!r}, but must be {JSON}, {BYTES} or none")

@@ -11,17 +11,17 @@ from core.reduction import Result
 from starlette.types import Receive, Scope, Send
 
 from service.body import header
+from service.codings import accepted
 from service.losses import Answer, Losses
 from service.models import find_model
-from service.native import JSON, body_limit
-from service.negotiation import preferences
-from service.problems import Problem, too_large
+from service.native import body_limit
+from service.negotiation import BYTES, JSON, require_oip_type
+from service.problems import too_large
 from service.settings import Settings
 from service.telemetry import Record
 from service.wire import oip, oip_request
 
 LENGTH = "Inference-Header-Content-Length"
-BINARY = "application/octet-stream"
 CODINGS = ("gzip", "deflate")  # of answers: those that the protocol has
 
 
@@ -36,7 +36,7 @@ class Inference:
         measure = find_model(self.losses.measures, **scope["path_params"])
         record: Record = scope["lossmeter.record"]
         record.measure = measure.name
-        _require_media_type(scope)
+        require_oip_type(scope)
         await self.losses.answer(scope, receive, send, measure, OipExchange(measure, self.losses.settings, scope))
 
 
@@ -46,7 +46,7 @@ class OipExchange:
     def __init__(self, measure: Measure, settings: Settings, scope: Scope) -> None:
         self.measure, self.settings = measure, settings
         self.length = header(scope, LENGTH.lower().encode())
-        names = preferences(header(scope, b"accept-encoding"))
+        names = accepted(scope)
         self.coding = names[0] if len(names) == 1 and names[0] in CODINGS else ""
         self.request = oip.Request({}, None, {})  # until it is decoded
 
@@ -71,11 +71,4 @@ class OipExchange:
         """See Exchange."""
         content, length = oip.encode(self.request, self.measure, result, self.settings.max_json_bytes)
         headers = {} if length is None else {LENGTH: str(length)}
-        return Answer(content, JSON if length is None else BINARY, headers, self.coding)
-
-
-def _require_media_type(scope: Scope) -> None:
-    """Raise Problem (415) for a type that is none of the protocol's; Triton's client names none at all."""
-    sent = header(scope, b"content-type") or ""
-    if sent and sent.partition(";")[0].strip().lower() not in (JSON, BINARY):
-        raise Problem(415, f"the Content-Type is {sent[:80]!r}, but must be {JSON}, {BINARY} or none")
+        return Answer(content, JSON if length is None else BYTES, headers, self.coding)

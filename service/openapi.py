@@ -47,6 +47,12 @@ def oip_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+REQUEST_ID_PARAMETER = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Echoed in the answer if it is at most 128 visible ASCII characters.",
+    "schema": {"type": "string"},
+}
 SAFETENSORS = {
     "schema": BINARY | {"description": "Arrays under the inputs' names; everything else as text in __metadata__."}
 }
@@ -61,13 +67,15 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
     return {
         "tags": ["losses"],
         "operationId": measure.name,
+        "parameters": [REQUEST_ID_PARAMETER],
         "summary": measure.summary,
         "description": measure.doc.strip().partition("\n")[2].strip("\n"),
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": request}, "examples": examples},
-                "application/x-safetensors": SAFETENSORS,
+                # application/x-safetensors means the same; client generators know only this name.
+                "application/octet-stream": SAFETENSORS,
             },
         },
         "responses": {
@@ -120,6 +128,16 @@ INFER_EXAMPLE = {
 }
 
 
+def _drop_validation_errors(made: dict[str, Any]) -> None:
+    """Take out FastAPI's own 422: what is not a problem document is never answered."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)
+
+
 def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
     """The whole document."""
     made = get_openapi(
@@ -131,6 +149,7 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
         tags=TAGS,
         license_info=app.license_info,
     )
+    _drop_validation_errors(made)
     pairs = {m.name: (schemas.request_model(m), schemas.answer_model(m)) for m in measures}
     infer: Any = (model_documents.InferRequest, "validation"), (model_documents.InferAnswer, "serialization")
     models: list[Any] = [(schemas.ProblemDocument, "serialization"), *infer]

@@ -19,6 +19,7 @@ KINDS = {
     422: ("invalid-input", "Invalid input"),
     500: ("internal-error", "Internal error"),
     503: ("unavailable", "Unavailable"),
+    505: ("version-not-supported", "HTTP version not supported"),
 }
 
 

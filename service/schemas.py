@@ -11,14 +11,19 @@ from core.rules import Between
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, create_model
 from typing_extensions import TypeAliasType
 
-NonFinite = Literal["NaN", "Infinity", "-Infinity"]
+NonFinite = TypeAliasType("NonFinite", Literal["NaN", "Infinity", "-Infinity"])
 Number = TypeAliasType("Number", float | NonFinite)
 # Spelled out to a fixed depth: a schema that refers to itself breaks client generators.
+# Lists of numbers stand before lists of numbers and texts: where lists are invariant, the one is not the other.
+Finite1 = TypeAliasType("Finite1", list[float])
+Finite2 = TypeAliasType("Finite2", list[Finite1])
+Finite3 = TypeAliasType("Finite3", list[Finite2])
+Finite4 = TypeAliasType("Finite4", list[Finite3])
 Numbers1 = TypeAliasType("Numbers1", list[Number])
 Numbers2 = TypeAliasType("Numbers2", list[Numbers1])
 Numbers3 = TypeAliasType("Numbers3", list[Numbers2])
 Numbers4 = TypeAliasType("Numbers4", list[Numbers3])
-Numbers = Number | Numbers1 | Numbers2 | Numbers3 | Numbers4
+Numbers = Number | Finite1 | Finite2 | Finite3 | Finite4 | Numbers1 | Numbers2 | Numbers3 | Numbers4
 Integer = TypeAliasType("Integer", int)
 Integers1 = TypeAliasType("Integers1", list[Integer])
 Integers2 = TypeAliasType("Integers2", list[Integers1])
@@ -63,7 +68,7 @@ class ProblemDocument(BaseModel):
     title: str
     status: int
     detail: str = Field(description="Which input, what it must be, and what it was.")
-    errors: list[ProblemError] | None = Field(None, description="Always there at 422; at most 20.")
+    errors: list[ProblemError] = Field(default_factory=list, description="Always there at 422; at most 20.")
     error: str = Field(description="The same text as detail.")
     request_id: str
 

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "LOSSMETER_"
 Limit = Annotated[ByteSize, Field(ge=1)]
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
 def _origin(text: str) -> str:
-    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#,\\s]+", text):
-        raise ValueError("must be * or scheme://host[:port] without a path")
-    return text
+    origin = text.lower()  # as browsers send it
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise PydanticCustomError("origin", "must be * or scheme://host[:port], without a path or a slash at the end")
+    return origin
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -68,5 +73,5 @@ def load() -> Settings:
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none: misspelt, or of another version."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}URL"}  # which clients read
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -6,10 +6,12 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -20,6 +22,7 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+FORMATS = (ROOT / "docs" / "formats.md").read_text()
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text()
 
 
@@ -68,6 +71,22 @@ def test_the_readmes_requests_have_the_readmes_answers(port: int) -> None:
         assert done.stdout.strip() == answer.strip()
 
 
+def test_the_readmes_python_runs(port: int) -> None:
+    programs = blocks("python")
+    assert len(programs) == 2
+    for program in programs:
+        command = [sys.executable, "-c", program.replace(":8000", f":{port}")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(".") >= 64  # per_sample
+
+
+def test_files_that_the_documents_link_to_exist() -> None:
+    for document in (README, (ROOT / "CONTRIBUTING.md").read_text()):
+        for link in re.findall(r"\]\((?!http)([^)]+)\)", document):
+            assert (ROOT / link).exists(), link
+
+
 def test_docker_commands_name_what_there_is() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     compose = (ROOT / "docker-compose.yml").read_text()
@@ -86,7 +105,8 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
     assert set(rows) == {name.upper() for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         default = "" if rows[name.upper()] == "(none)" else rows[name.upper()]
-        assert getattr(Settings(**{name: default}), name) == field.default, name
+        made: Any = {name: default}
+        assert getattr(Settings(**made), name) == field.default, name
 
 
 def test_every_input_and_option_of_a_loss_is_in_its_row_of_the_readme() -> None:
@@ -106,15 +126,20 @@ def test_makefile_targets_in_the_documents_exist() -> None:
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_every_request_of_the_semantics_page_has_its_answer() -> None:
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(device="cpu"))) as made:
+        yield made
+
+
+def test_every_request_of_the_semantics_page_has_its_answer(client: TestClient) -> None:
     asked = 0
-    with TestClient(create_app(Settings(device="cpu"))) as client:
-        for section in SEMANTICS.split("\n### ")[1:]:
-            name = re.findall(r"`(\w+)`", section.splitlines()[0])[0]
-            for request, per_sample, loss in re.findall(r"^\| .* \| `(.*)` \| `(.*)` \| `(.*)` \|$", section, re.M):
-                answer = client.post(f"/v1/losses/{name}", json=json.loads(request)).json()
-                assert (answer["per_sample"], answer["loss"]) == (json.loads(per_sample), json.loads(loss)), request
-                asked += 1
+    for section in SEMANTICS.split("\n### ")[1:]:
+        name = re.findall(r"`(\w+)`", section.splitlines()[0])[0]
+        for request, per_sample, loss in re.findall(r"^\| .* \| `(.*)` \| `(.*)` \| `(.*)` \|$", section, re.M):
+            answer = client.post(f"/v1/losses/{name}", json=json.loads(request)).json()
+            assert (answer["per_sample"], answer["loss"]) == (json.loads(per_sample), json.loads(loss)), request
+            asked += 1
     assert asked > 20
 
 
@@ -130,3 +155,21 @@ def test_no_document_or_code_names_a_registry_host_or_a_path_of_one_machine() ->
         text = path.read_text()
         for forbidden in ("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "/ho" + "me/"):
             assert forbidden not in text, (name, forbidden)
+
+
+def test_the_bytes_of_the_formats_page_have_the_answers_that_it_shows(client: TestClient) -> None:
+    def content(dump: str) -> bytes:
+        return b"".join(bytes.fromhex(line[6:53]) for line in dump.splitlines())
+
+    found = re.findall(r"```http\n(.*?)\n```\n\n```hex\n(.*?)\n```.*?```hex\n(.*?)\n```", FORMATS, re.DOTALL)
+    assert len(found) == 2
+    for head, body, answer in found:
+        first, *headers = head.splitlines()
+        said = dict(line.split(": ") for line in headers)
+        response = client.post(first.removeprefix("POST "), content=content(body), headers=said)
+        assert response.status_code == 200
+        assert response.content == content(answer)
+        if "Inference-Header-Content-Length" in said:
+            assert (
+                f"`Inference-Header-Content-Length` is {response.headers['Inference-Header-Content-Length']}" in FORMATS
+            )

@@ -47,7 +47,7 @@ def _typed(document: Document, name: str, value: Any) -> Array:
     if sorted(found) != ["b64", "dtype", "shape"]:
         has = f"members {', '.join(found)[:80]}" if found else "no members"
         raise refuse(name, f"{name} is an object with {has}, but must have dtype, shape and b64")
-    shape, text = document.sizes(found["shape"]), found["b64"]
+    shape, text = document.integers(found["shape"]), found["b64"]
     if not isinstance(text, str):
         raise InvalidInput([Fault((name, "b64"), f"{name}.b64 is {shown(text)}, but must be a string")])
     try:

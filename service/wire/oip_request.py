@@ -53,9 +53,9 @@ def decode(body: bytes | bytearray, length: int, measure: Measure) -> Request:
     root = members(document.root, "the body")
     sent = root.get("id")
     if "id" in root and not isinstance(sent, str):
-        raise InvalidInput([Fault(("id",), mistyped("id", plain(sent), "a string").detail)])
+        raise _wrong(("id",), plain(sent), "a string")
     fields = _Inputs(document, measure, memoryview(body)[length:]).read(root.get("inputs"))
-    parameters = _parameters(measure, _object(root.get("parameters"), "parameters"))
+    parameters = _parameters(measure, _object(root.get("parameters"), ("parameters",)))
     binary = parameters.pop("binary_data_output", False)
     for name in _REQUEST_PARAMETERS:
         parameters.pop(name, None)
@@ -76,10 +76,12 @@ class _Inputs:
     def read(self, sent: Any) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         for place, value in enumerate(_list(self.document, sent, "inputs")):
-            entry = _object(value, f"inputs[{place}]", required=True)
+            entry = _object(value, ("inputs", place), required=True)
             name = plain(entry.get("name"))
-            if not isinstance(name, str) or name not in self.tensors:
-                raise InvalidInput([self._not_an_input(place, name)])
+            if not isinstance(name, str):
+                raise _wrong(("inputs", place, "name"), name, "a string")
+            if name not in self.tensors:
+                raise InvalidInput([self._not_an_input(name)])
             if name in fields:
                 raise refuse(name, f"{name} is twice among the inputs")
             fields[name] = self._array(place, self.tensors[name], entry)
@@ -89,9 +91,7 @@ class _Inputs:
             )
         return fields
 
-    def _not_an_input(self, place: int, name: object) -> Fault:
-        if not isinstance(name, str):
-            return Fault(("inputs", place, "name"), mistyped(f"inputs[{place}].name", name, "a string").detail)
+    def _not_an_input(self, name: str) -> Fault:
         if name in self.measure.names:
             return Fault((name,), f"{name} is no tensor: send it among the parameters")
         return unknown(name, self.measure.name, self.tensors)
@@ -99,15 +99,15 @@ class _Inputs:
     def _array(self, place: int, tensor: Tensor, entry: dict[str, Any]) -> Array:
         name = tensor.name
         dtype = known_dtype(name, "datatype", plain(entry.get("datatype")), DATATYPES)
-        shape = checked_shape(name, self.document.sizes(entry.get("shape")))
+        shape = checked_shape(name, self.document.integers(entry.get("shape")))
         parameters = _tensor_parameters(name, entry, "binary_data_size")
         size = parameters.get("binary_data_size")
-        if ("data" in entry) == (size is not None):
+        if (entry.get("data") is None) == (size is None):  # KServe's client writes null beside an empty tensor's size
             raise refuse(name, f"{name} must have either data or the parameter binary_data_size")
         if size is None:
             return self._of_json(place, tensor, dtype, shape, entry["data"])
         if type(size) is not int or size < 0:
-            raise refuse(name, mistyped(f"{name}.parameters.binary_data_size", size, "an integer >= 0").detail)
+            raise _wrong((name, "parameters", "binary_data_size"), size, "an integer >= 0")
         begin, self.reached = self.reached, self.reached + size
         if self.reached > len(self.tail):
             left = len(self.tail) - begin
@@ -117,7 +117,7 @@ class _Inputs:
     def _of_json(self, place: int, tensor: Tensor, dtype: str, shape: tuple[int, ...], data: Any) -> Array:
         name = tensor.name
         if not isinstance(data, simdjson.Array):
-            raise refuse(name, mistyped(f"{name}.data", plain(data), "a list").detail)
+            raise _wrong((name, "data"), plain(data), "a list")
         kind = Kind.FLOAT if dtype in FLOAT_DTYPES else Kind.INDEX
         path = ("inputs", place, "data")
         found = self.document.array(replace(tensor, kind=kind), *path, booleans=dtype == "bool")
@@ -130,22 +130,30 @@ class _Inputs:
 def _list(document: Document, value: Any, name: str) -> Any:
     if not isinstance(value, simdjson.Array):
         says = f"a list of {name}"
-        raise InvalidInput([missing(name, says) if value is None else mistyped(name, plain(value), says)])
+        raise InvalidInput([missing(name, says)]) if value is None else _wrong((name,), plain(value), says)
     document.lists += 1
     return value
 
 
-def _object(value: Any, name: str, *, required: bool = False) -> dict[str, Any]:
+def _object(value: Any, where: tuple[str | int, ...], *, required: bool = False) -> dict[str, Any]:
     if value is None and not required:
         return {}
     if not isinstance(value, simdjson.Object):
-        raise InvalidInput([Fault((name,), mistyped(name, plain(value), "an object").detail)])
-    return members(value, name)
+        raise _wrong(where, plain(value), "an object")
+    return members(value, _said(where))
+
+
+def _said(where: tuple[str | int, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where).removeprefix(".")
+
+
+def _wrong(where: tuple[str | int, ...], value: object, says: str) -> InvalidInput:
+    return InvalidInput([Fault(where, mistyped(_said(where), value, says).detail)])
 
 
 def _tensor_parameters(name: str, entry: Mapping[str, Any], known: str) -> dict[str, Any]:
     """The parameters of an input or output, of which only `known` is known."""
-    found = {key: plain(value) for key, value in _object(entry.get("parameters"), f"{name}.parameters").items()}
+    found = {key: plain(value) for key, value in _object(entry.get("parameters"), (name, "parameters")).items()}
     for key in found:
         if key in _FOREIGN:
             raise refuse(name, f"{name} asks for {key}, an extension that is not here")
@@ -176,21 +184,18 @@ def _outputs(document: Document, measure: Measure, sent: Any, binary: bool, abse
     known = outputs(measure)
     wanted: dict[str, bool] = {}
     for place, value in enumerate(_list(document, sent, "outputs") if sent is not None else []):
-        entry = _object(value, f"outputs[{place}]", required=True)
+        entry = _object(value, ("outputs", place), required=True)
         name = plain(entry.get("name"))
         if not isinstance(name, str):
-            raise InvalidInput([mistyped(f"outputs[{place}].name", name, "a string")])
-        if name not in known or name in wanted:
-            what = (
-                "is twice among the outputs"
-                if name in wanted
-                else f"is no output, but must be one of {', '.join(known)}"
-            )
-            raise refuse(name, f"{name[:64]} {what}")
+            raise _wrong(("outputs", place, "name"), name, "a string")
+        if name not in known:
+            raise refuse(name, f"{name[:64]} is no output of {measure.name}, which answers {', '.join(known)}")
+        if name in wanted:
+            raise refuse(name, f"{name} is twice among the outputs")
         if name in absent:
             raise refuse(name, f'{name} is not there under reduction "none"')
         as_bytes = _tensor_parameters(name, entry, "binary_data").get("binary_data", binary)
         if not isinstance(as_bytes, bool):
-            raise refuse(name, mistyped(f"{name}.parameters.binary_data", as_bytes, "true or false").detail)
+            raise _wrong((name, "parameters", "binary_data"), as_bytes, "true or false")
         wanted[name] = as_bytes
     return wanted or {name: binary for name in known if name not in absent}

@@ -3,6 +3,7 @@
 import math
 import re
 import secrets
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from service.problems import Problem, malformed
 from service.wire.nested import NON_FINITE, entry_by_entry, numbers, rectangular, refuse_deep_rows, shown
+from service.wire.tensors import MOST_AXES
 
 Array = NDArray[Any]
 MOST_KEYS = 64
 _QUOTED = re.compile(rb'(?<!\\)"(NaN|-?Infinity)"(?!\s*:)')  # a whole string, and no key
-_BARE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # to the end of the text if it is not closed
+_MOST_QUOTES = 2**12  # in a text with bare words; it has names, and no strings among its numbers
 _LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
 _BARE = re.compile(rb"-?(NaN|Infinity)\b")
 _EXPLAINED = 2**20  # texts up to this many bytes are read again for where they are broken
@@ -37,10 +40,10 @@ class Document:
         try:
             self.root = _parse(text, what)
         except Problem:
-            quoted = _BARE_OR_STRING.sub(_quoted, bytes(text)) if bare_words else text
+            quoted = _quoted(bytes(text)) if bare_words else text
             if quoted == text:
                 raise
-            self.text, self.root = quoted, _parse(quoted, what)
+            self.text, self.root = quoted, _parse(quoted, what, placed=False)
         if not isinstance(self.root, simdjson.Object):
             raise InvalidInput([Fault((), f"{what} is {_kind(self.root)}, but must be a JSON object")])
         self.lists = 0  # how many lists have been read; the reader of a list that is no array adds its own
@@ -63,12 +66,12 @@ class Document:
             refuse_deep_rows(tensor, value)
         return flat.reshape(shape)
 
-    def sizes(self, value: Any) -> Any:
-        """A shape as a Python list, if it is a list at all."""
+    def integers(self, value: Any) -> Any:
+        """A short list, such as a shape, as a Python list; of a longer one, the first few entries too many."""
         if not isinstance(value, simdjson.Array):
             return plain(value)
         self.lists += 1
-        return value.as_list()
+        return [plain(entry) for entry in islice(value, MOST_AXES + 1)]
 
     def refuse_mixed_depth(self) -> None:
         """Refuse a list that stands where others have numbers; to be called when every list has been read."""
@@ -131,7 +134,8 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
-def _parse(text: bytes | bytearray, what: str) -> Any:
+def _parse(text: bytes | bytearray, what: str, *, placed: bool = True) -> Any:
+    """The root of `text`; an error says where only if `placed`, since that is a place in this text."""
     try:
         return simdjson.Parser().parse(text)
     except UnicodeDecodeError:
@@ -141,8 +145,8 @@ def _parse(text: bytes | bytearray, what: str) -> Any:
     if reason.startswith(("NUMBER_ERROR", "BIGINT_ERROR")):  # an integer past 64 bits, which is a good float
         longer = _LONG_INTEGER.sub(_as_float, text)
         if longer != text:
-            return _parse(longer, what)
-    raise malformed(f"{what} is not JSON: {_explained(text, reason)}")
+            return _parse(longer, what, placed=False)
+    raise malformed(f"{what} is not JSON: {_explained(text, reason, placed=placed)}")
 
 
 def _as_float(match: re.Match[bytes]) -> bytes:
@@ -151,18 +155,30 @@ def _as_float(match: re.Match[bytes]) -> bytes:
     return digits if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits + b".0"
 
 
-def _quoted(match: re.Match[bytes]) -> bytes:
-    return match[0] if match[0].startswith(b'"') else b'"' + match[0] + b'"'
+def _quoted(text: bytes) -> bytes:
+    """`text` with quotes around the bare words NaN, Infinity and -Infinity."""
+    if text.count(b'"') > _MOST_QUOTES:
+        return text
+    pieces, reached = [], 0
+    for string in _STRING.finditer(text):
+        pieces += [_words(text[reached : string.start()]), string[0]]
+        reached = string.end()
+    return b"".join([*pieces, _words(text[reached:])])
 
 
-def _explained(text: bytes | bytearray, reason: str) -> str:
+def _words(text: bytes) -> bytes:
+    quoted = text.replace(b"NaN", b'"NaN"').replace(b"Infinity", b'"Infinity"')
+    return quoted.replace(b'-"Infinity"', b'"-Infinity"')
+
+
+def _explained(text: bytes | bytearray, reason: str, *, placed: bool) -> str:
     if len(text) <= _EXPLAINED:
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as error:
             bare = _BARE.match(text, error.pos)
             advice = '; write non-finite numbers as the strings "NaN", "Infinity", "-Infinity"' if bare else ""
-            return f"{error}{advice}".replace(
+            return f"{error if placed else error.msg}{advice}".replace(
                 "number is infinity when parsed as double", "a number is too large for float64"
             )
     return reason.split(": ", 1)[-1]

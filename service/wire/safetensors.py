@@ -50,11 +50,13 @@ def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
     spans = []
     for name, value in entries.items():
         entry = _members(value, name, {"dtype", "shape", "data_offsets"})
-        begin, end = span = _offsets(name, document.sizes(entry["data_offsets"]), len(tensors))
+        begin, end = span = _offsets(name, document.integers(entry["data_offsets"]), len(tensors))
         if name in fields:
             raise malformed(f"{name[:64]} is both a tensor and in {METADATA}")
         dtype = known_dtype(name, "dtype", plain(entry["dtype"]), DTYPES)
-        fields[name] = from_bytes(name, dtype, checked_shape(name, document.sizes(entry["shape"])), tensors[begin:end])
+        fields[name] = from_bytes(
+            name, dtype, checked_shape(name, document.integers(entry["shape"])), tensors[begin:end]
+        )
         spans.append((span, name))
     _require_whole(spans, len(tensors))
     return fields
@@ -106,7 +108,7 @@ def _scalars(found: dict[str, Any], measure: Measure) -> dict[str, Any]:
     words = {choice.name for choice in measure.choices if isinstance(choice.default, str)} | {"dtype"}
     fields = {}
     for name, text in found.items():
-        if not isinstance(text, str):
+        if not isinstance(text, str) and "\0" not in name:  # whose text is not read: no field is called so
             raise malformed(f"{name[:64]} in {METADATA} is no string")
         fields[name] = text if name in words else _scalar(text)
     return fields

@@ -27,7 +27,7 @@ def checked_shape(name: str, shape: object) -> tuple[int, ...]:
     if not isinstance(shape, list):
         raise _bad_shape(name, mistyped(f"{name}.shape", shape, "a list of sizes").detail)
     if len(shape) > MOST_AXES:
-        raise _bad_shape(name, f"{name}.shape has {len(shape)} sizes, but must have at most {MOST_AXES}")
+        raise _bad_shape(name, f"{name}.shape has more than {MOST_AXES} sizes")
     for size in shape:
         if type(size) is not int or size < 0:
             raise _bad_shape(name, mistyped(f"a size of {name}.shape", size, "an integer >= 0").detail)

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from core.errors import DeviceUnavailable
 from service.app import create_app
-from service.edge import Edge
+from service.edge import Edge, LastResort
 from service.settings import Settings
 from service.telemetry import Metrics
 from tests.service.conftest import serving
@@ -23,13 +23,13 @@ async def nothing() -> Message:
 
 
 def answers(app: Any, scope: dict[str, Any] = SCOPE) -> list[Any]:
-    """What `app` sends, inside Edge."""
+    """What `app` sends, inside the outermost layers."""
     sent: list[Any] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(Edge(app, Metrics())(scope, nothing, send))
+    asyncio.run(Edge(LastResort(app), Metrics())(scope, nothing, send))
     return sent
 
 

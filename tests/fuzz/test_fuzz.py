@@ -1,0 +1,16 @@
+"""A slice of the fuzzing; `make fuzz` and `make soak` run longer, and watch time and memory too."""
+
+import asyncio
+import random
+
+from tests.fuzz.__main__ import run
+
+
+def test_mutated_requests_are_answered_or_refused() -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    report = asyncio.run(run(1500, seed))
+    assert not report.failures, (seed, report.failures[:3])
+    # The mutations must reach both sides, or they test little.
+    assert report.statuses[200] > 25
+    assert report.statuses[400] > 25
+    assert report.statuses[422] > 25
