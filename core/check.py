@@ -11,8 +11,9 @@ import numpy as np
 
 from core.arguments import Arguments, parse
 from core.declare import Kind, Measure
-from core.errors import InvalidInput, at, refuse
-from core.rules import Array, IndexOf, first, show
+from core.dtypes import cast
+from core.errors import InvalidInput, refuse
+from core.rules import Array, IndexOf
 from core.shapes import Shape, class_axis, layout, limit_elements, sample_shape
 
 MAX_ELEMENTS = 2**30
@@ -92,17 +93,7 @@ def _dtype(measure: Measure, arguments: Arguments, dtype: str) -> np.dtype[Any]:
 def _narrowed(name: str, arguments: Arguments, dtype: np.dtype[Any]) -> Array:
     """The array, in float32 if it is float64 and that is computed in; a finite number that is lost by it is refused."""
     array = arguments.arrays[name]
-    if array.dtype.name != "float64" or dtype != np.float32:
-        return array
-    with np.errstate(over="ignore"):
-        narrow = array.astype(np.float32)
-    if np.isinf(narrow).any():
-        lost = np.isinf(narrow) & np.isfinite(array)
-        if lost.any():
-            index = first(lost)
-            found = f"{at(name, index)} is {show(array[index].item())}"
-            raise refuse(name, f"{found}, which float32 cannot hold: ask for float64", *index)
-    return narrow
+    return cast(name, array, "float32") if array.dtype.name == "float64" and dtype == np.float32 else array
 
 
 def _check_values(measure: Measure, arguments: Arguments, arrays: dict[str, Array], classes: int) -> None:

@@ -163,6 +163,11 @@ class Measure:
         return tuple(tensor.name for tensor in self.inputs) + tuple(choice.name for choice in self.choices)
 
     @property
+    def reduction(self) -> Choice:
+        """The choice of how the per-sample values become the loss."""
+        return next(choice for choice in self.choices if choice.role is Role.REDUCTION)
+
+    @property
     def scalars(self) -> tuple[Tensor | Choice, ...]:
         """The options and the choices."""
         return (*self.options, *self.choices)

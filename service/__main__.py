@@ -4,32 +4,15 @@ import argparse
 import http.client
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import uvicorn
 from core import __version__
 
 from service.app import create_app
-from service.protocol import Protocol
+from service.server import Server, config
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
 from service.telemetry import set_up_logging
 
-KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
-GRACE_SECONDS = 20  # after SIGTERM, for requests that are being answered
-BACKLOG = 128
 START_FAILED = 3
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, for which SIGTERM is the ordinary end: it does not die of the signal once it has stopped."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take note of signals, and do not raise them again."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()  # uvicorn would raise them once more; it has no setting for this
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,21 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     for name in unknown():
         logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server = Server(config)
+    server = Server(config(create_app(settings), settings))
     server.run()
     if not server.started:
         sys.exit(START_FAILED)

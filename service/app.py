@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from service import models, openapi, pages
+from service import oip_models, openapi, pages
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.edge import Edge, LastResort
@@ -74,7 +74,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
     _add_catalogue(app, measures, running)
     _add_operations(app, settings, running, metrics)
     losses = Losses(measures, running, settings)
-    models.add_routes(app, losses)
+    oip_models.add_routes(app, losses)
     for path, endpoint in (
         ("/v1/losses/{name}", Native(losses)),
         ("/v2/models/{name}/infer", Inference(losses)),
@@ -135,7 +135,7 @@ def _methods(app: FastAPI, request: Request) -> set[str]:
 def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Running) -> None:
     failures = openapi.problems(404, 422, 500, 503)
 
-    @app.get("/v1/losses", tags=["catalogue"], responses=failures)
+    @app.get("/v1/losses", tags=["catalogue"], responses=openapi.problems(500, 503))
     async def list_losses() -> Catalogue:
         """Every loss: its formula, inputs, options and exported graphs."""
         engine, _ = running.ready()

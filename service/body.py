@@ -5,6 +5,7 @@ import re
 from starlette.types import Receive, Scope
 
 from service.problems import ClientGone, malformed, too_large
+from service.settings import Settings
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -17,9 +18,16 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def listed(scope: Scope, name: bytes) -> str:
-    """The value of a request's header that is a list, which may stand in several lines."""
-    return ", ".join(str(value, "latin-1").strip() for key, value in scope["headers"] if key == name)
+def listed(scope: Scope, name: bytes) -> str | None:
+    """The value of a request's header in all of its lines, which mean one list; None without any."""
+    lines = [str(value, "latin-1").strip() for key, value in scope["headers"] if key == name]
+    return ", ".join(lines) if lines else None
+
+
+def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
+    """The most bytes of a body, or of its JSON, and that limit's name."""
+    whole = (int(settings.max_body_bytes), "MAX_BODY_BYTES")
+    return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytearray:

@@ -5,7 +5,6 @@ gzip and deflate (the zlib format, RFC 9110 section 8.4.1) are zlib's, zstd is t
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from backports import zstd
 from starlette.types import Scope
@@ -21,7 +20,7 @@ PAYS = 2**16  # bytes from which on the time on a usual network is longer than t
 _ALIASES = {"x-gzip": "gzip"}
 
 
-def _zstd() -> Any:
+def _zstd() -> zstd.ZstdDecompressor:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
 
 
@@ -35,7 +34,7 @@ CODINGS = ("gzip", "deflate", "zstd")
 
 def content_coding(scope: Scope) -> str:
     """The coding of a request's body, "" for none. Raises Problem (415)."""
-    sent = listed(scope, b"content-encoding")
+    sent = listed(scope, b"content-encoding") or ""
     words = [word for word in (word.strip().lower() for word in sent.split(",")) if word not in ("", "identity")]
     coding = _ALIASES.get(words[0], words[0]) if words else ""
     if len(words) > 1 or coding not in ("", *CODINGS):
@@ -55,7 +54,8 @@ def decoded(body: bytearray, coding: str, limit: int, setting: str) -> bytearray
             if len(content) > limit:
                 raise too_large(limit, setting)
     except (zlib.error, zstd.ZstdError) as error:
-        raise malformed(f"the body is not {coding}: {error}") from None
+        wide = f" (a window may have {2**ZSTD_WINDOW_LOG} bytes)" if "memory" in str(error) else ""
+        raise malformed(f"the body is not {coding}: {error}{wide}") from None
     return content
 
 
@@ -101,7 +101,7 @@ def _unzstd(body: bytearray) -> Iterator[bytes]:
 
 def accepted(scope: Scope) -> list[str]:
     """Every coding that a request accepts for its answer, best first, whether it is here or not."""
-    return [_ALIASES.get(name, name) for name in preferences(listed(scope, b"accept-encoding"))]
+    return [_ALIASES.get(name, name) for name in preferences(listed(scope, b"accept-encoding") or "")]
 
 
 def compress(content: bytes, coding: str) -> bytes:

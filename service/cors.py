@@ -5,6 +5,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
+from service.negotiation import INFERENCE_LENGTH
 from service.problems import Problem
 from service.settings import Settings
 
@@ -13,12 +14,12 @@ SENT = (
     "Authorization",
     "Content-Encoding",
     "Content-Type",
-    "Inference-Header-Content-Length",
+    INFERENCE_LENGTH,
     "X-API-Key",
     "X-Request-ID",
     "X-Request-Timeout",
 )
-EXPOSED = ("ETag", "Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Request-ID")
+EXPOSED = ("ETag", INFERENCE_LENGTH, "Retry-After", "Server-Timing", "X-Request-ID")
 PREFLIGHT_SECONDS = 7200  # for which a browser may remember; Chromium remembers no longer
 
 

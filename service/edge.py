@@ -49,6 +49,8 @@ class Edge:
                 record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
             except Problem as problem:  # of the middleware; the app answers its own
                 await respond(problem, record.request_id, record.path)(scope, receive, send_on)
+            except Exception:
+                await answer_failure(scope, receive, send_on)
             finally:
                 self.metrics.observe(record)
 
@@ -68,11 +70,16 @@ class LastResort:
         except Exception:
             if scope["type"] != "http":
                 raise
-            record: Record = scope["lossmeter.record"]
-            log.exception("request %s failed", record.request_id)
-            if record.status == 0:
-                failed = Problem(500, "the service failed; its log has the reason under this request_id")
-                await respond(failed, record.request_id, record.path)(scope, receive, send)
+            await answer_failure(scope, receive, send)
+
+
+async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
+    """Log the exception that is being handled, and answer with 500 if no answer has begun."""
+    record: Record = scope["lossmeter.record"]
+    log.exception("request %s failed", record.request_id)
+    if record.status == 0:
+        failed = Problem(500, "the service failed; its log has the reason under this request_id")
+        await respond(failed, record.request_id, record.path)(scope, receive, send)
 
 
 def _in_one_line(send: Send) -> Send:

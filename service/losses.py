@@ -6,7 +6,7 @@ The work is done off the event loop: decompress, decode, validate, check, comput
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from core.check import prepare
@@ -35,21 +35,26 @@ class Answer:
     coding: str = ""
 
 
-class Exchange(Protocol):
-    """How the body of one request is read and its answer written."""
-
-    @property
-    def limit(self) -> tuple[int, str]:
-        """The most bytes that the body may have, decompressed too, and that limit's name."""
-
-    def decode(self, body: bytearray) -> dict[str, Any]:
-        """The fields by name: arrays, options, choices. Raises Problem or InvalidInput."""
+class Reply(Protocol):
+    """How the answer to one request is written."""
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
         """Raise Problem if an answer for `samples` cannot be written, so that it is not computed."""
 
     def encode(self, result: Result, *, per_sample: bool) -> Answer:
         """The answer. Raises Problem where it would be too long."""
+
+
+class Exchange(Protocol):
+    """How the body of one request is read: a format of service.wire, bound to the request."""
+
+    @property
+    def limit(self) -> tuple[int, str]:
+        """The most bytes that the body may have, decompressed too, and that limit's name."""
+
+    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
+        """The fields by name (arrays, options, choices), and how they want to be answered. Raises Problem or
+        InvalidInput."""
 
 
 @dataclass
@@ -71,11 +76,18 @@ class Losses:
 
     def __init__(self, measures: Mapping[str, Measure], running: Running, settings: Settings) -> None:
         self.measures, self.running, self.settings = measures, running, settings
-        self.models = {name: schemas.request_model(measure) for name, measure in measures.items()}
+        self.request_models = {name: schemas.request_model(measure) for name, measure in measures.items()}
         self.statistics = {name: Statistics() for name in measures}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, measure: Measure, exchange: Exchange) -> None:
         """Answer one request. Raises Problem or CoreError."""
+        answer, timing = await self._answer(scope, receive, measure, exchange)  # the body is gone before it is sent
+        headers = {**answer.headers, "Server-Timing": timing}
+        if answer.coding:
+            headers |= {"Content-Encoding": answer.coding, "Vary": "Accept-Encoding"}
+        await Response(answer.content, media_type=answer.media_type, headers=headers)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, measure: Measure, exchange: Exchange) -> tuple[Answer, str]:
         record: Record = scope["lossmeter.record"]
         statistics = self.statistics[measure.name]
         with statistics.failure_counted():
@@ -84,29 +96,26 @@ class Losses:
             body = await read_body(scope, receive, *exchange.limit)
             spans = Spans()
             work = (measure, engine, exchange, body, coding, spans)
-            answer, result = await asyncio.get_running_loop().run_in_executor(workers, self._compute, *work)
-        record.samples = int(result.totals["count"] + result.totals["ignored"])
-        statistics.succeeded(spans, record.samples)
-        headers = dict(answer.headers) | {"Server-Timing": spans.server_timing()}
-        if answer.coding:
-            headers["Content-Encoding"] = answer.coding
-        await Response(answer.content, media_type=answer.media_type, headers=headers)(scope, receive, send)
+            answer, samples = await asyncio.get_running_loop().run_in_executor(workers, self._compute, *work)
+        record.samples = samples
+        statistics.succeeded(spans, samples)
+        return answer, spans.server_timing()
 
     def _compute(
         self, measure: Measure, engine: Engine, exchange: Exchange, body: bytearray, coding: str, spans: Spans
-    ) -> tuple[Answer, Result]:
+    ) -> tuple[Answer, int]:
+        """The answer, and of how many samples."""
         spans.end("queue")
-        fields = exchange.decode(decoded(body, coding, *exchange.limit))
-        given = schemas.validate(self.models[measure.name], measure, fields)
+        fields, reply = exchange.decode(decoded(body, coding, *exchange.limit))
+        given = schemas.validate(self.request_models[measure.name], measure, fields)
         per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
         spans.end("decode")
         batch = prepare(measure, given, dtype=dtype, max_elements=self.settings.max_elements)
-        exchange.require_room(batch.samples, per_sample=per_sample)
+        reply.require_room(batch.samples, per_sample=per_sample)
         result = reduce(batch, engine.per_sample(batch))
         spans.end("compute")
-        answer = exchange.encode(result, per_sample=per_sample)
+        answer = reply.encode(result, per_sample=per_sample)
         if answer.coding:
-            content = compress(answer.content, answer.coding)
-            answer = Answer(content, answer.media_type, answer.headers, answer.coding)
+            answer = replace(answer, content=compress(answer.content, answer.coding))
         spans.end("encode")
-        return answer, result
+        return answer, int(result.totals["count"] + result.totals["ignored"])

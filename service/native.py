@@ -10,8 +10,9 @@ from core.reduction import Result
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
+from service.body import body_limit
 from service.codings import PAYS, accepted
-from service.losses import Answer, Losses
+from service.losses import Answer, Losses, Reply
 from service.negotiation import JSON, sent_type, wanted_type
 from service.settings import Settings
 from service.telemetry import Record
@@ -53,27 +54,22 @@ class NativeExchange:
         """See Exchange."""
         return body_limit(self.settings, json=self.sent == JSON)
 
-    def decode(self, body: bytearray) -> dict[str, Any]:
+    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
-        return json.decode(body, self.measure) if self.sent == JSON else safetensors.decode(body, self.measure)
+        form = json if self.sent == JSON else safetensors
+        return form.decode(body, self.measure), self
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """See Exchange."""
+        """See Reply."""
         if per_sample and self.wanted == JSON:
             require_room([samples] * len(self.measure.outputs), self.settings.max_json_bytes)
 
     def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """See Exchange."""
+        """See Reply."""
         if self.wanted != JSON:
             return Answer(safetensors.encode(result, per_sample=per_sample), self.wanted)
         content = json.encode(result, per_sample=per_sample, limit=self.settings.max_json_bytes)
         return Answer(content, JSON, coding=self.coding if len(content) >= PAYS else "")
-
-
-def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
-    """The most bytes of a body, and that limit's name."""
-    whole = (int(settings.max_body_bytes), "MAX_BODY_BYTES")
-    return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
 
 
 class Limits(BaseModel):

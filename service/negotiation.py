@@ -8,6 +8,7 @@ from service.problems import Problem
 JSON = "application/json"
 SAFETENSORS = "application/x-safetensors"
 BYTES = "application/octet-stream"
+INFERENCE_LENGTH = "Inference-Header-Content-Length"  # on /v2: how many bytes of a body are JSON
 NATIVE = (JSON, SAFETENSORS, BYTES)  # on /v1, where BYTES means SAFETENSORS
 
 
@@ -32,12 +33,18 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def sent_type(scope: Scope) -> str:
-    """The media type of the body, in lower case. Raises Problem (415) unless it is JSON in UTF-8 or safetensors."""
+def _kind(scope: Scope) -> tuple[str, str]:
+    """The Content-Type as it was sent, and its media type in lower case; "" for JSON in a charset that is no UTF-8."""
     sent = header(scope, b"content-type") or ""
     kind, *parameters = (part.strip().lower() for part in sent.split(";"))
     charsets = {word.removeprefix("charset=").strip('"') for word in parameters if word.startswith("charset=")}
-    if kind in (SAFETENSORS, BYTES) or (kind == JSON and not charsets - {"utf-8", "utf8"}):
+    return sent, "" if kind == JSON and charsets - {"utf-8", "utf8"} else kind
+
+
+def sent_type(scope: Scope) -> str:
+    """The media type of a body on /v1. Raises Problem (415) unless it is JSON in UTF-8 or safetensors."""
+    sent, kind = _kind(scope)
+    if kind in NATIVE:
         return kind
     found = f"{sent[:80]!r}" if sent else "missing"
     raise Problem(415, f"the Content-Type is {found}, but must be {JSON}, in UTF-8, or {SAFETENSORS}")
@@ -46,13 +53,14 @@ def sent_type(scope: Scope) -> str:
 def wanted_type(scope: Scope) -> str:
     """The media type of an answer on /v1: JSON, unless the client prefers safetensors, by name."""
     best = next(
-        (name for name in preferences(listed(scope, b"accept")) if name in (*NATIVE, "*/*", "application/*")), JSON
+        (name for name in preferences(listed(scope, b"accept") or "") if name in (*NATIVE, "*/*", "application/*")),
+        JSON,
     )
     return JSON if "*" in best else best
 
 
 def require_oip_type(scope: Scope) -> None:
     """Raise Problem (415) for a type that is none of the protocol's; Triton's client names none at all."""
-    sent = header(scope, b"content-type") or ""
-    if sent and sent.partition(";")[0].strip().lower() not in (JSON, BYTES):
-        raise Problem(415, f"the Content-Type is {sent[:80]!r}, but must be {JSON}, {BYTES} or none")
+    sent, kind = _kind(scope)
+    if sent and kind not in (JSON, BYTES):
+        raise Problem(415, f"the Content-Type is {sent[:80]!r}, but must be {JSON}, in UTF-8, {BYTES} or none")

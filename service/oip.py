@@ -4,24 +4,23 @@ Nothing on /v2 is compressed but what this answers, and that only for a client t
 asyncio client asks for compression everywhere, and then cannot read it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from core.declare import Measure
 from core.reduction import Result
 from starlette.types import Receive, Scope, Send
 
-from service.body import header
+from service.body import body_limit, listed
 from service.codings import accepted
-from service.losses import Answer, Losses
-from service.models import find_model
-from service.native import body_limit
-from service.negotiation import BYTES, JSON, require_oip_type
+from service.losses import Answer, Losses, Reply
+from service.negotiation import BYTES, INFERENCE_LENGTH, JSON, require_oip_type
+from service.oip_models import find_model
 from service.problems import too_large
 from service.settings import Settings
 from service.telemetry import Record
 from service.wire import oip, oip_request
 
-LENGTH = "Inference-Header-Content-Length"
 CODINGS = ("gzip", "deflate")  # of answers: those that the protocol has
 
 
@@ -41,34 +40,45 @@ class Inference:
 
 
 class OipExchange:
-    """The answer's form stands in the request's body."""
+    """A JSON document and the bytes after it; how it wants to be answered stands in it."""
 
     def __init__(self, measure: Measure, settings: Settings, scope: Scope) -> None:
         self.measure, self.settings = measure, settings
-        self.length = header(scope, LENGTH.lower().encode())
+        self.length = listed(scope, INFERENCE_LENGTH.lower().encode())
         names = accepted(scope)
         self.coding = names[0] if len(names) == 1 and names[0] in CODINGS else ""
-        self.request = oip.Request({}, None, {})  # until it is decoded
 
     @property
     def limit(self) -> tuple[int, str]:
         """See Exchange."""
         return body_limit(self.settings, json=self.length is None)
 
-    def decode(self, body: bytearray) -> dict[str, Any]:
+    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
         length = oip_request.header_length(self.length, len(body))
-        if length > self.settings.max_json_bytes:
-            raise too_large(*body_limit(self.settings, json=True))
-        self.request = oip_request.decode(body, length, self.measure)
-        return self.request.fields
+        most, setting = body_limit(self.settings, json=True)
+        if length > most:
+            raise too_large(most, setting)
+        request = oip_request.decode(body, length, self.measure)
+        return request.fields, OipReply(self.measure, request.id, request.outputs, most, self.coding)
+
+
+@dataclass(frozen=True, slots=True)
+class OipReply:
+    """Each output as JSON or as bytes, of which JSON has at most `limit` bytes."""
+
+    measure: Measure
+    id: str | None
+    outputs: dict[str, bool]
+    limit: int
+    coding: str
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """See Exchange."""
-        oip.require_output_room(self.request, self.measure, samples, self.settings.max_json_bytes)
+        """See Reply."""
+        oip.require_output_room(self.outputs, self.measure, samples, self.limit)
 
     def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """See Exchange."""
-        content, length = oip.encode(self.request, self.measure, result, self.settings.max_json_bytes)
-        headers = {} if length is None else {LENGTH: str(length)}
+        """See Reply."""
+        content, length = oip.encode(self.id, self.outputs, self.measure, result, self.limit)
+        headers = {} if length is None else {INFERENCE_LENGTH: str(length)}
         return Answer(content, JSON if length is None else BYTES, headers, self.coding)

@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import model_documents, schemas
+from service import oip_documents, schemas
+from service.negotiation import BYTES, INFERENCE_LENGTH, JSON
+from service.negotiation import SAFETENSORS as SAFETENSORS_TYPE
 from service.problems import KINDS
 
 REF = "#/components/schemas/{model}"
@@ -42,7 +44,7 @@ def oip_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The same on /v2, where they are plain JSON."""
     found = problems(*statuses)
     for answer in found.values():
-        answer["content"] = {"application/json": answer["content"]["application/problem+json"]}
+        answer["content"] = {JSON: answer["content"]["application/problem+json"]}
     return found
 
 
@@ -54,7 +56,11 @@ REQUEST_ID_PARAMETER = {
     "schema": {"type": "string"},
 }
 SAFETENSORS = {
-    "schema": BINARY | {"description": "Arrays under the inputs' names; everything else as text in __metadata__."}
+    "schema": BINARY
+    | {
+        "description": "safetensors, under the name application/x-safetensors or this one: arrays under"
+        " the inputs' names, everything else as text in __metadata__."
+    }
 }
 TIMING = {"Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}}}
 
@@ -73,9 +79,9 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": request}, "examples": examples},
+                JSON: {"schema": {"$ref": request}, "examples": examples},
                 # application/x-safetensors means the same; client generators know only this name.
-                "application/octet-stream": SAFETENSORS,
+                BYTES: SAFETENSORS,
             },
         },
         "responses": {
@@ -83,8 +89,8 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
                 "description": "The loss.",
                 "headers": REQUEST_ID | TIMING,
                 "content": {
-                    "application/json": {"schema": {"$ref": answer}},
-                    "application/x-safetensors": SAFETENSORS,
+                    JSON: {"schema": {"$ref": answer}},
+                    SAFETENSORS_TYPE: SAFETENSORS,
                 },
             },
             **problems(400, 413, 415, 422, 500, 503),
@@ -100,19 +106,19 @@ def _infer(request: str, answer: str, example: Mapping[str, Any]) -> dict[str, A
         "tags": ["open inference protocol"],
         "operationId": "infer",
         "summary": "The loss of one batch.",
-        "parameters": [name, {"name": "Inference-Header-Content-Length", "in": "header", **length}],
+        "parameters": [name, {"name": INFERENCE_LENGTH, "in": "header", **length}],
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": request}, "example": example},
-                "application/octet-stream": tail,
+                JSON: {"schema": {"$ref": request}, "example": example},
+                BYTES: tail,
             },
         },
         "responses": {
             "200": {
                 "description": "The outputs.",
-                "headers": REQUEST_ID | TIMING | {"Inference-Header-Content-Length": length},
-                "content": {"application/json": {"schema": {"$ref": answer}}, "application/octet-stream": tail},
+                "headers": REQUEST_ID | TIMING | {INFERENCE_LENGTH: length},
+                "content": {JSON: {"schema": {"$ref": answer}}, BYTES: tail},
             },
             **oip_problems(400, 404, 413, 415, 500, 503),
         },
@@ -151,7 +157,7 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
     )
     _drop_validation_errors(made)
     pairs = {m.name: (schemas.request_model(m), schemas.answer_model(m)) for m in measures}
-    infer: Any = (model_documents.InferRequest, "validation"), (model_documents.InferAnswer, "serialization")
+    infer: Any = (oip_documents.InferRequest, "validation"), (oip_documents.InferAnswer, "serialization")
     models: list[Any] = [(schemas.ProblemDocument, "serialization"), *infer]
     for request, answer in pairs.values():
         models += [(request, "validation"), (answer, "serialization")]

@@ -18,6 +18,7 @@ KINDS = {
     415: ("unsupported-media-type", "Unsupported media type"),
     422: ("invalid-input", "Invalid input"),
     500: ("internal-error", "Internal error"),
+    501: ("not-implemented", "Not implemented"),
     503: ("unavailable", "Unavailable"),
     505: ("version-not-supported", "HTTP version not supported"),
 }

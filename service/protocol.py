@@ -6,6 +6,10 @@ here a second parser, told only how long the body is, goes on from there.
 
 What is no HTTP/1 request with one Host is refused with a problem document, and fields after a chunked body (trailers)
 are not taken for headers.
+
+It rests on what uvicorn's class calls and keeps, to be looked at again when uvicorn's version moves: data_received, the
+parser's callbacks, `headers`, `url`, `parser` and its leniency, `cycle` with `more_body`, `response_complete` and
+`keep_alive`, and _unset_keepalive_if_required.
 """
 
 from http import HTTPStatus
@@ -30,11 +34,12 @@ class Protocol(HttpToolsProtocol):
         self._offered = False  # the parser has stopped at an offer, and another must go on
         self._body_follows = False  # though httptools said that the message was complete at the offer
         self._resuming = False  # the head that is parsed now is that of _resume
+        self._refused = False  # nothing more is parsed
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived. Overrides uvicorn's, which stops for good at an offer to upgrade."""
         self._unset_keepalive_if_required()
-        while data:
+        while data and not self._refused:
             try:
                 if self._offered:
                     self._resume()
@@ -58,10 +63,18 @@ class Protocol(HttpToolsProtocol):
             self.parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with `problem` and close the connection: what follows cannot be told apart."""
+        """Answer with `problem` and close the connection: what follows cannot be told apart.
+
+        Where a request before it waits for its answer, that is the last one; `problem` is only logged.
+        """
+        self._refused = True
         made = request_id(None)
         response = respond(problem, made, str(self.url, "latin-1"))
         self.logger.warning("refused a request: %s (%s)", problem.detail, made)
+        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
+        if cycle and not cycle.more_body and not cycle.response_complete:
+            cycle.keep_alive = False
+            return
         headers = [*response.raw_headers, (b"x-request-id", made.encode()), (b"connection", b"close")]
         status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()
         lines = [status, *(name + b": " + value for name, value in headers), b"", b""]
@@ -96,6 +109,9 @@ class Protocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts != 1 and (hosts or version == "1.1"):
             raise malformed(f"the request has {hosts} Host headers, but must have one")
+        codings = b", ".join(value for name, value in self.headers if name == b"transfer-encoding")
+        if codings and codings.lower() != b"chunked":
+            raise Problem(501, f"the transfer coding {str(codings[:64], 'latin-1')!r} is not spoken, only chunked")
         if self.parser.should_upgrade():
             self._body_follows = any(name in _FRAMING and value.strip(b"0") for name, value in self.headers)
         super().on_headers_complete()

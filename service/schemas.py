@@ -57,7 +57,10 @@ class Base64Integers(Closed):
 class ProblemError(BaseModel):
     """One thing that is wrong."""
 
-    pointer: str = Field(description='JSON Pointer (RFC 6901) into the request; "" is the body as a whole.')
+    pointer: str = Field(
+        description='JSON Pointer (RFC 6901) into the request, "" its body as a whole; on /v2 that of a tensor begins'
+        " with the name of the input."
+    )
     detail: str
 
 
@@ -138,7 +141,7 @@ def answer_model(measure: Measure) -> type[BaseModel]:
     totals |= {f"sum_{name}": (Number, Field(description=f"Sum of {name}.")) for name in measure.outputs[1:]}
     fields: dict[str, Any] = {
         "loss": (maybe, Field(description='The reduced value; null only for reduction "none".')),
-        "reduction": (_choice(next(c for c in measure.choices if c.name == "reduction"))[0], Field()),
+        "reduction": (_choice(measure.reduction)[0], Field()),
     }
     # Optional in the answer, but never null: the schema must not allow what is not sent.
     fields |= {

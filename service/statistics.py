@@ -1,6 +1,5 @@
 """What each loss has done since the start, as the Open Inference Protocol's statistics extension counts it."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +26,9 @@ class Spans:
 
 
 class Statistics:
-    """The counts of one loss; they only grow."""
+    """The counts of one loss; they only grow. For use on the event loop alone, which is its lock."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self.last_inference = 0
         self.rows = 0
         self.durations = {name: [0, 0] for name in ("success", "fail", *PARTS.values())}  # count, nanoseconds
@@ -42,18 +40,16 @@ class Statistics:
         try:
             yield
         except BaseException:
-            with self._lock:
-                self._add("fail", time.perf_counter_ns() - began)
+            self._add("fail", time.perf_counter_ns() - began)
             raise
 
     def succeeded(self, spans: Spans, rows: int) -> None:
         """Count an answered request for `rows` samples."""
-        with self._lock:
-            self.last_inference = time.time_ns() // 10**6
-            self.rows += rows
-            self._add("success", sum(spans.parts.values()))
-            for name, part in PARTS.items():
-                self._add(part, spans.parts[name])
+        self.last_inference = time.time_ns() // 10**6
+        self.rows += rows
+        self._add("success", sum(spans.parts.values()))
+        for name, part in PARTS.items():
+            self._add(part, spans.parts[name])
 
     def _add(self, name: str, nanoseconds: int) -> None:
         self.durations[name][0] += 1
@@ -61,12 +57,11 @@ class Statistics:
 
     def report(self) -> dict[str, Any]:
         """The counts, under the names of the extension."""
-        with self._lock:
-            durations = {name: {"count": count, "ns": ns} for name, (count, ns) in self.durations.items()}
-            nothing = {"count": 0, "ns": 0}
-            return {
-                "last_inference": self.last_inference,
-                "inference_count": self.rows,
-                "execution_count": self.durations["success"][0],
-                "inference_stats": durations | {"cache_hit": nothing, "cache_miss": nothing},
-            }
+        durations = {name: {"count": count, "ns": ns} for name, (count, ns) in self.durations.items()}
+        nothing = {"count": 0, "ns": 0}
+        return {
+            "last_inference": self.last_inference,
+            "inference_count": self.rows,
+            "execution_count": self.durations["success"][0],
+            "inference_stats": durations | {"cache_hit": nothing, "cache_miss": nothing},
+        }

@@ -1,8 +1,6 @@
 """/docs and /redoc in a real browser: they are drawn, ask no other host, and complain of nothing."""
 
 import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.browser import CHROMIUM, drawn
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # whatever is asked for, nothing leaves
-)
-BROWSERS_OWN = {
-    *("accounts.google.com", "clients2.google.com"),
-    *("update.googleapis.com", "content-autofill.googleapis.com", "optimizationguide-pa.googleapis.com"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +35,6 @@ def address() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def drawn(url: str, folder: Path) -> tuple[str, list[str], set[str]]:
-    """The page's elements once its scripts have run, what the console says of it, and every host that it asked for."""
-    log = folder / "net.json"
-    command = [
-        *(str(CHROMIUM), *QUIET, f"--user-data-dir={folder}", "--enable-logging=stderr", f"--log-net-log={log}"),
-        *("--virtual-time-budget=20000", "--dump-dom", url),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text())) - BROWSERS_OWN
-    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line], hosts
 
 
 @pytest.mark.parametrize(

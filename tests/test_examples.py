@@ -19,8 +19,8 @@ import pytest
 from core.engine import Engine
 from core.measures import find
 from core.reduction import Result
+from tests.browser import CHROMIUM, drawn
 from tests.service.live import listening
-from tests.test_browser import CHROMIUM, drawn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 README = (EXAMPLES / "README.md").read_text()

@@ -10,7 +10,7 @@ from core.arguments import Untyped
 from core.declare import Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, refuse
 from core.reduction import Result
-from numpy.typing import NDArray
+from core.rules import Array
 
 from service.problems import malformed
 from service.wire.nested import NON_FINITE, entry_says, is_number, shown
@@ -18,7 +18,6 @@ from service.wire.reader import Document, members, plain
 from service.wire.tensors import DTYPES, checked_shape, from_bytes, known_dtype
 from service.wire.writer import array, dump, number, require_room, too_long
 
-Array = NDArray[Any]
 _NAMES = {name: name for name in DTYPES}
 
 
@@ -38,11 +37,11 @@ def _field(document: Document, tensor: Tensor, value: Any) -> Any:
     if isinstance(value, simdjson.Array):
         return Untyped(document.array(tensor, tensor.name))
     if isinstance(value, simdjson.Object):
-        return _typed(document, tensor.name, value)
+        return _of_base64(document, tensor.name, value)
     return _scalar(tensor, value)
 
 
-def _typed(document: Document, name: str, value: Any) -> Array:
+def _of_base64(document: Document, name: str, value: Any) -> Array:
     found = members(value, name)
     if sorted(found) != ["b64", "dtype", "shape"]:
         has = f"members {', '.join(found)[:80]}" if found else "no members"

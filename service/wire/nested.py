@@ -14,11 +14,10 @@ import orjson
 import simdjson
 from core.declare import Kind, Tensor
 from core.errors import InvalidInput, at, refuse
-from numpy.typing import NDArray
+from core.rules import Array
 
 from service.wire.tensors import MOST_AXES
 
-Array = NDArray[Any]
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -86,17 +85,21 @@ def entry_by_entry(tensor: Tensor, value: Any, *, booleans: bool = False) -> Arr
     and with `booleans` true and false. Raises InvalidInput for the first entry that is no number, or no integer where
     it must be one."""
     for index, row in _leaf_rows(value):
-        if not all(is_number(tensor.kind, entry) or (booleans and type(entry) is bool) for entry in row):
-            raise _wrong_entry(tensor, index, row)
+        if not all(_is_entry(tensor.kind, entry, booleans) for entry in row):
+            raise _wrong_entry(tensor, index, row, booleans=booleans)
     entries = (NON_FINITE[entry] if isinstance(entry, str) else entry for _, row in _leaf_rows(value) for entry in row)
     return np.fromiter(entries, np.float64 if tensor.kind is Kind.FLOAT else np.int64)
 
 
-def _wrong_entry(tensor: Tensor, index: tuple[int, ...], row: Any) -> InvalidInput:
-    place, entry = next((place, entry) for place, entry in enumerate(row) if not is_number(tensor.kind, entry))
+def _wrong_entry(tensor: Tensor, index: tuple[int, ...], row: Any, *, booleans: bool = False) -> InvalidInput:
+    place, entry = next((p, entry) for p, entry in enumerate(row) if not _is_entry(tensor.kind, entry, booleans))
     where = (*index, place)
-    detail = f"{at(tensor.name, where)} is {shown(entry)}, but must be {entry_says(tensor)}"
-    return refuse(tensor.name, detail, *where)
+    says = "true or false, or 1 or 0" if booleans else entry_says(tensor)
+    return refuse(tensor.name, f"{at(tensor.name, where)} is {shown(entry)}, but must be {says}", *where)
+
+
+def _is_entry(kind: Kind, entry: object, booleans: bool) -> bool:
+    return is_number(kind, entry) or (booleans and type(entry) is bool)
 
 
 def is_number(kind: Kind, entry: object) -> bool:

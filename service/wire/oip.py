@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from core.declare import Measure
 from core.reduction import Result
-from numpy.typing import NDArray
+from core.rules import Array
 
 from service.wire.writer import array, dump, require_room, too_long
 
-Array = NDArray[Any]
 VERSION = "1"
 DATATYPES = {
     "BOOL": "bool",
@@ -50,28 +49,32 @@ def absent_outputs(measure: Measure, reduction: object) -> set[str]:
     return {"loss", *(f"reduced_{name}" for name in measure.outputs[1:])} if reduction == "none" else set()
 
 
-def require_output_room(request: Request, measure: Measure, samples: tuple[int, ...], limit: int) -> None:
+def require_output_room(wanted: dict[str, bool], measure: Measure, samples: tuple[int, ...], limit: int) -> None:
     """Raise Problem if the per-sample values that are wanted as JSON cannot be written in `limit` bytes."""
-    lists = [name for name in measure.outputs if request.outputs.get(name) is False]
+    lists = [name for name in measure.outputs if wanted.get(name) is False]
     require_room([(math.prod(samples),)] * len(lists), limit)
 
 
-def encode(request: Request, measure: Measure, result: Result, limit: int) -> tuple[bytes, int | None]:
-    """The answer, and how many of its bytes are JSON if there are others. Raises Problem where that passes `limit`."""
+def encode(
+    request_id: str | None, wanted: dict[str, bool], measure: Measure, result: Result, limit: int
+) -> tuple[bytes, int | None]:
+    """The answer with the outputs that are `wanted`, each as bytes or not, and how many of its bytes are JSON if there
+    are others. Raises Problem where that passes `limit`."""
     values = _values(result)
-    entries, tail = [], []
-    for name, binary in request.outputs.items():
+    entries: list[dict[str, Any]] = []
+    tail: list[Any] = []
+    for name, binary in wanted.items():
         output = values[name]
         entry: dict[str, Any] = {"name": name, "shape": output.shape, "datatype": NAMES[output.dtype.name]}
         if binary:
             entry["parameters"] = {"binary_data_size": output.nbytes}
-            tail.append(output.tobytes())
+            tail.append(output)
         else:
             entry["data"] = array(output.reshape(-1))
         entries.append(entry)
     answer: dict[str, Any] = {"model_name": measure.name, "model_version": VERSION}
-    if request.id is not None:
-        answer["id"] = request.id
+    if request_id is not None:
+        answer["id"] = request_id
     text = dump(answer | {"outputs": entries})
     if len(text) > limit:
         raise too_long(limit)

@@ -11,13 +11,15 @@ from typing import Any
 
 import simdjson
 from core.declare import FLOAT_DTYPES, Kind, Measure, Tensor
+from core.dtypes import cast
 from core.errors import Fault, InvalidInput, missing, mistyped, refuse, unknown
 from core.rules import Array
 
+from service.negotiation import INFERENCE_LENGTH
 from service.problems import malformed
 from service.wire.oip import DATATYPES, Request, absent_outputs, outputs
 from service.wire.reader import Document, members, plain
-from service.wire.tensors import checked_shape, from_bytes, known_dtype, typed
+from service.wire.tensors import checked_shape, from_bytes, known_dtype
 
 # What a request may say of itself; a service that keeps nothing between requests has no use for most of it.
 _REQUEST_PARAMETERS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -37,10 +39,10 @@ def header_length(sent: str | None, size: int) -> int:
         return size
     if not (sent.isascii() and sent.isdigit() and len(sent) < 20 and int(sent) <= size):
         says = f"a number of bytes, at most the body's {size}"
-        raise malformed(f"Inference-Header-Content-Length is {sent[:40]!r}, but must be {says}")
+        raise malformed(f"{INFERENCE_LENGTH} is {sent[:40]!r}, but must be {says}")
     if int(sent) == 0:
         raise malformed(
-            "Inference-Header-Content-Length is 0, which is for models of a single input, but a loss has two or more:"
+            f"{INFERENCE_LENGTH} is 0, which is for models of a single input, but a loss has two or more:"
             " send the JSON header that names them"
         )
     return int(sent)
@@ -59,7 +61,7 @@ def decode(body: bytes | bytearray, length: int, measure: Measure) -> Request:
     binary = parameters.pop("binary_data_output", False)
     for name in _REQUEST_PARAMETERS:
         parameters.pop(name, None)
-    reduction = parameters.get("reduction", next(c.default for c in measure.choices if c.name == "reduction"))
+    reduction = parameters.get("reduction", measure.reduction.default)
     wanted = _outputs(document, measure, root.get("outputs"), binary, absent_outputs(measure, reduction))
     document.refuse_mixed_depth()
     return Request(fields | parameters, sent, wanted)
@@ -124,7 +126,7 @@ class _Inputs:
         if found.shape not in (shape, (math.prod(shape),)):
             is_said = f"{name}.data has the shape {found.shape}"
             raise refuse(name, f"{is_said}, but must have {shape}, or be flat with {math.prod(shape)} entries")
-        return typed(name, found.reshape(shape), dtype)
+        return cast(name, found.reshape(shape), dtype)
 
 
 def _list(document: Document, value: Any, name: str) -> Any:

@@ -3,6 +3,7 @@
 import math
 import re
 import secrets
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -11,17 +12,15 @@ import orjson
 import simdjson
 from core.declare import Kind, Tensor
 from core.errors import Fault, InvalidInput
-from numpy.typing import NDArray
+from core.rules import Array
 
 from service.problems import Problem, malformed
 from service.wire.nested import NON_FINITE, entry_by_entry, numbers, rectangular, refuse_deep_rows, shown
 from service.wire.tensors import MOST_AXES
 
-Array = NDArray[Any]
 MOST_KEYS = 64
-_QUOTED = re.compile(rb'(?<!\\)"(NaN|-?Infinity)"(?!\s*:)')  # a whole string, and no key
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # to the end of the text if it is not closed
-_MOST_QUOTES = 2**12  # in a text with bare words; it has names, and no strings among its numbers
+_MOST_QUOTES = 2**12  # each string takes Python's time, and a request that is written anew has only its names
 _LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
 _BARE = re.compile(rb"-?(NaN|Infinity)\b")
 _EXPLAINED = 2**20  # texts up to this many bytes are read again for where they are broken
@@ -40,7 +39,7 @@ class Document:
         try:
             self.root = _parse(text, what)
         except Problem:
-            quoted = _quoted(bytes(text)) if bare_words else text
+            quoted = _outside_strings(bytes(text), _words) if bare_words else text
             if quoted == text:
                 raise
             self.text, self.root = quoted, _parse(quoted, what, placed=False)
@@ -48,7 +47,7 @@ class Document:
             raise InvalidInput([Fault((), f"{what} is {_kind(self.root)}, but must be a JSON object")])
         self.lists = 0  # how many lists have been read; the reader of a list that is no array adds its own
         self._read: list[tuple[Tensor, Any]] = []
-        self._marked: tuple[Any, dict[float, float]] | None = None
+        self._marked: tuple[Any, dict[float, float]] | None = None  # the text with marks, parsed
 
     def array(self, tensor: Tensor, *path: str | int, booleans: bool = False) -> Array:
         """The nested list at `path`, in its shape: float64, or int64 where `tensor` has indices; with `booleans` true
@@ -81,14 +80,20 @@ class Document:
 
     def _with_non_finite(self, path: tuple[str | int, ...]) -> Array | None:
         """The numbers of a list with "NaN" and the like. They are replaced in the text by numbers that nothing else in
-        it can be expected to hold, random subnormals, and those by what they stand for."""
+        it can be expected to hold, random subnormals, and those by what they stand for. None where that is not to be
+        had: the replacement knows nothing of keys, nor of strings with escapes, and the text may no longer be JSON."""
         if self._marked is None:
-            marks = {word: _subnormal() for word in NON_FINITE}
-            texts = {word.encode(): repr(mark).encode() for word, mark in marks.items()}
-            text = _QUOTED.sub(lambda match: texts[match[1]], bytes(self.text))
-            self._marked = _parse(text, self.what), {marks[word]: value for word, value in NON_FINITE.items()}
+            text, meaning = bytes(self.text), {}
+            for word, value in NON_FINITE.items():
+                mark = _subnormal()
+                meaning[mark] = value
+                text = text.replace(f'"{word}"'.encode(), repr(mark).encode())
+            try:
+                self._marked = simdjson.Parser().parse(text), meaning
+            except (ValueError, RuntimeError):
+                self._marked = None, meaning
         root, meaning = self._marked
-        flat = numbers(_at(root, path), Kind.FLOAT)
+        flat = None if root is None else numbers(_at(root, path), Kind.FLOAT)
         if flat is not None:
             for mark, value in meaning.items():
                 flat[flat == mark] = value
@@ -143,7 +148,7 @@ def _parse(text: bytes | bytearray, what: str, *, placed: bool = True) -> Any:
     except (ValueError, RuntimeError) as error:
         reason = str(error)
     if reason.startswith(("NUMBER_ERROR", "BIGINT_ERROR")):  # an integer past 64 bits, which is a good float
-        longer = _LONG_INTEGER.sub(_as_float, text)
+        longer = _outside_strings(bytes(text), lambda part: _LONG_INTEGER.sub(_as_float, part))
         if longer != text:
             return _parse(longer, what, placed=False)
     raise malformed(f"{what} is not JSON: {_explained(text, reason, placed=placed)}")
@@ -155,18 +160,28 @@ def _as_float(match: re.Match[bytes]) -> bytes:
     return digits if len(digits) <= 20 and -(2**63) <= int(digits) < 2**64 else digits + b".0"
 
 
-def _quoted(text: bytes) -> bytes:
-    """`text` with quotes around the bare words NaN, Infinity and -Infinity."""
-    if text.count(b'"') > _MOST_QUOTES:
+def _outside_strings(text: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """`text` with `change` made to what is no string in it; `text` itself where that would take too long."""
+    marks = dict(zip((f'"{word}"'.encode() for word in NON_FINITE), (b"\1", b"\2", b"\3"), strict=True))
+    if b"\\" in text or any(mark in text for mark in marks.values()):  # neither is in the text of any usual request
+        marks = {}
+    hidden = text
+    for word, mark in marks.items():  # the only strings of which there may be many
+        hidden = hidden.replace(word, mark)
+    if hidden.count(b'"') > _MOST_QUOTES:
         return text
     pieces, reached = [], 0
-    for string in _STRING.finditer(text):
-        pieces += [_words(text[reached : string.start()]), string[0]]
+    for string in _STRING.finditer(hidden):
+        pieces += [change(hidden[reached : string.start()]), string[0]]
         reached = string.end()
-    return b"".join([*pieces, _words(text[reached:])])
+    found = b"".join([*pieces, change(hidden[reached:])])
+    for word, mark in marks.items():
+        found = found.replace(mark, word)
+    return found
 
 
 def _words(text: bytes) -> bytes:
+    """`text` with quotes around the bare words NaN, Infinity and -Infinity."""
     quoted = text.replace(b"NaN", b'"NaN"').replace(b"Infinity", b'"Infinity"')
     return quoted.replace(b'-"Infinity"', b'"-Infinity"')
 

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import orjson
+import simdjson
 from core.declare import Measure
 from core.errors import InvalidInput
 from core.reduction import Result
-from numpy.typing import NDArray
 
 from service.problems import malformed
 from service.wire.reader import Document, members, plain
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
 from service.wire.writer import dump, number
 
-Array = NDArray[Any]
 METADATA = "__metadata__"
 MOST_HEADER_BYTES = 2**20
 DTYPES = {
@@ -46,7 +45,8 @@ def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
         raise malformed(str(error)) from None
     tensors = memoryview(body)[start:]
     entries = members(document.root, "the header")
-    fields = _scalars(_members(entries.pop(METADATA, {}), METADATA, None), measure)
+    said = _members(entries.pop(METADATA), METADATA, None) if METADATA in entries else {}
+    fields = _scalars(said, measure)
     spans = []
     for name, value in entries.items():
         entry = _members(value, name, {"dtype", "shape", "data_offsets"})
@@ -76,9 +76,9 @@ def _tensors_start(body: bytes | bytearray) -> int:
 
 def _members(value: Any, name: str, wanted: set[str] | None) -> dict[str, Any]:
     """The members of an object of the header, which must be `wanted`."""
-    if plain(value) != {}:
+    if not isinstance(value, simdjson.Object):
         raise malformed(f"{name[:64]} in the header is no object")
-    found = members(value, name[:64]) if value else {}
+    found = members(value, name[:64])
     if wanted is not None and set(found) != wanted:
         raise malformed(f"{name[:64]} in the header must have {', '.join(sorted(wanted))} and nothing else")
     return found
@@ -129,7 +129,7 @@ def encode(result: Result, *, per_sample: bool) -> bytes:
     metadata = {"reduction": result.reduction, "dtype": result.dtype.name}
     if result.loss is not None:
         metadata["loss"] = _text(result.loss)
-    if len(result.outputs) > 1 and result.reduced:
+    if result.reduced:
         metadata["reduced"] = str(dump({name: number(value) for name, value in result.reduced.items()}), "utf-8")
     metadata["totals"] = str(dump({name: number(total) for name, total in result.totals.items()}), "utf-8")
     header: dict[str, Any] = {METADATA: metadata}
@@ -139,7 +139,8 @@ def encode(result: Result, *, per_sample: bool) -> bytes:
         header[name] = {"dtype": _ANSWERED[values.dtype.name], "shape": values.shape, "data_offsets": (begin, reached)}
     text = dump(header)
     text += b" " * (-len(text) % ALIGNMENT)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(values.tobytes() for values in arrays.values())])
+    pieces: list[Any] = [len(text).to_bytes(8, "little"), text, *arrays.values()]
+    return b"".join(pieces)
 
 
 def _text(value: np.floating[Any]) -> str:

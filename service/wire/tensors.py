@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 from core.declare import FLOAT_DTYPES, INDEX_DTYPES
-from core.errors import Fault, InvalidInput, at, mistyped, refuse
-from core.rules import first, show
-from numpy.typing import NDArray
+from core.dtypes import widened
+from core.errors import Fault, InvalidInput, mistyped, refuse
+from core.rules import Array
 
 from service.problems import malformed
 
-Array = NDArray[Any]
 MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # what a shape may say, zeros left out: past it NumPy's arithmetic would overflow
 # A dtype comes from this table, never from np.dtype of what a client wrote. bfloat16 is widened below.
@@ -61,37 +59,3 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], content: bytes | m
     if dtype == "bool" and array.size and array.view(np.uint8).max() > 1:
         raise refuse(name, f"{name} has a byte that is no bool: it must be 0 or 1")
     return array
-
-
-def widened(halves: Array) -> Array:
-    """bfloat16, as the bits of uint16, as float32."""
-    wide: Array = (halves.astype(np.uint32) << 16).view(np.float32)
-    return wide
-
-
-def typed(name: str, numbers: Array, dtype: str) -> Array:
-    """`numbers` that came as text, float64 or int64, rounded once to `dtype`, one of DTYPES; bfloat16 as the float32 of
-    the same value. Raises InvalidInput for a number that `dtype` cannot hold."""
-    if dtype in FLOAT_DTYPES:
-        with np.errstate(over="ignore"):
-            array = _to_bfloat16(numbers) if dtype == "bfloat16" else numbers.astype(DTYPES[dtype])
-        lost = np.isinf(array) & np.isfinite(numbers)
-    else:
-        low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        array = numbers.astype(DTYPES[dtype])
-        lost = (numbers < low) | (numbers > high)
-    if lost.any():
-        index = first(lost)
-        raise refuse(name, f"{at(name, index)} is {show(numbers[index].item())}, which {dtype} cannot hold", *index)
-    return array
-
-
-def _to_bfloat16(numbers: Array) -> Array:
-    """float64 rounded to bfloat16, ties to even, as float32. On the way through float32 what is lost is kept as an odd
-    last bit, or it would be rounded twice."""
-    near = numbers.astype(np.float32)
-    lost = (near != numbers) & (near.view(np.uint32) % 2 == 0) & np.isfinite(near)
-    odd = np.where(lost, np.nextafter(near, np.where(near < numbers, np.inf, -np.inf).astype(np.float32)), near)
-    bits = odd.astype(np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(near), near, widened(rounded.astype(np.uint16)))

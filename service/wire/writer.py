@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from core.rules import Array
 
 from service.problems import Problem
 
-Array = NDArray[Any]
+_WORDS = (b'"NaN"', b'"Infinity"', b'"-Infinity"')
 
 
 def dump(document: Any) -> bytes:
@@ -32,9 +32,13 @@ def array(values: Array) -> Any:
     text = dump(values)
     odd = values[~np.isfinite(values)]
     if odd.size:  # orjson writes null for what JSON has no number for
+        kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
+        if (kinds == kinds[0]).all():
+            return orjson.Fragment(text.replace(b"null", _WORDS[kinds[0]]))
         pieces = text.split(b"null")
-        words = [f'"{number(value)}"'.encode() for value in odd]
-        text = b"".join(piece + word for piece, word in zip(pieces, [*words, b""], strict=True))
+        joined: list[bytes] = [b""] * (2 * len(pieces) - 1)
+        joined[::2], joined[1::2] = pieces, [_WORDS[kind] for kind in kinds.tolist()]
+        text = b"".join(joined)
     return orjson.Fragment(text)
 
 

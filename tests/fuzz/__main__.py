@@ -5,6 +5,7 @@ Every answer must be a 2xx or a 4xx problem document, come within a second, and 
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -91,7 +92,7 @@ def wrong(body: Body, status: int, kind: str, content: bytes) -> str:
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def run(cases: int, seed: int) -> Report:

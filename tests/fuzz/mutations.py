@@ -2,19 +2,17 @@
 
 import json
 import random
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from backports import zstd
 
 from core.measures import MEASURES
 from tests import inputs
+from tests.service.bodies import LENGTH
 from tests.service.carriers import CARRIERS, Body, carry
+from tests.service.codings import COMPRESS
 
-LENGTH = "Inference-Header-Content-Length"
 NUMBERS = [0, -1, 1, 7, 255, 2**31, 2**32, 2**53 + 1, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, 1e-320, True, False]
 WORDS = [
     *("", "\0", "x" * 300, "é", "\u2028", "NaN", "Infinity", "logits", "targets", "weight", "reduction", "sum", "none"),
@@ -35,11 +33,6 @@ WORDS = [
     ),
     *("__metadata__", "parameters", "binary_data_size", "binary_data", "shared_memory_region", "timeout", "per_sample"),
 ]
-CODINGS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda content: zlib.compress(content, 1, wbits=31),
-    "deflate": zlib.compress,
-    "zstd": zstd.compress,
-}
 HEADERS = {
     LENGTH: ["0", "1", "-1", "+5", "99999999999999999999", "", "x", "1.5", "٣", "8, 8"],
     "Content-Type": [
@@ -79,9 +72,9 @@ def mutated(bodies: list[Body], rng: random.Random) -> Body:
     for _ in range(times):
         body = replace(body, content=_bytes(body.content, rng.choice(bodies).content, rng))
     if rng.random() < 0.25:
-        coding = rng.choice(list(CODINGS))
+        coding = rng.choice(list(COMPRESS))
         headers = body.headers | {"Content-Encoding": coding}
-        body = replace(body, content=CODINGS[coding](body.content), headers=headers)
+        body = replace(body, content=COMPRESS[coding](body.content), headers=headers)
         if rng.random() < 0.5:
             body = replace(body, content=_bytes(body.content, body.content, rng))
     if rng.random() < 0.2:

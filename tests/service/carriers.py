@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.wire.oip import NAMES
 from service.wire.safetensors import DTYPES as SAFETENSORS
+from tests.service.bodies import BINARY, LENGTH
 from tests.service.conftest import JSON, b64
 
 Array = NDArray[Any]
@@ -46,8 +47,8 @@ def carry(carrier: str, name: str, arrays: Mapping[str, Array], scalars: Mapping
         typed = {key: b64(array) for key, array in arrays.items()}
         return Body(f"/v1/losses/{name}", json.dumps(typed | dict(scalars)).encode(), JSON)
     if carrier == "safetensors":
-        kind = "application/x-safetensors"
-        return Body(f"/v1/losses/{name}", safetensors(arrays, scalars), {"Content-Type": kind, "Accept": kind})
+        headers = BINARY | {"Accept": BINARY["Content-Type"]}
+        return Body(f"/v1/losses/{name}", safetensors(arrays, scalars), headers)
     return infer(name, arrays, scalars, binary=carrier == "oip binary")
 
 
@@ -64,16 +65,20 @@ def safetensors(arrays: Mapping[str, Array], scalars: Mapping[str, Any]) -> byte
     return b"".join([len(said).to_bytes(8, "little"), said, *(array.tobytes() for array in arrays.values())])
 
 
-def infer(name: str, arrays: Mapping[str, Array], scalars: Mapping[str, Any], *, binary: bool) -> Body:
-    """An Open Inference Protocol body, its tensors as JSON data or as bytes, and the answer likewise."""
+def infer(
+    name: str, arrays: Mapping[str, Array], scalars: Mapping[str, Any], *, binary: bool, size: int = 0, **more: Any
+) -> Body:
+    """An Open Inference Protocol body, its tensors as JSON data or as bytes, and the answer likewise unless `scalars`
+    say otherwise; `more` stands beside the inputs, and the JSON has at least `size` bytes."""
     inputs: list[dict[str, Any]] = []
     for key, array in arrays.items():
         entry = {"name": key, "shape": array.shape, "datatype": NAMES[array.dtype.name]}
         said = {"parameters": {"binary_data_size": array.nbytes}} if binary else {"data": spelt(array.ravel().tolist())}
         inputs.append(entry | said)
-    text = json.dumps({"inputs": inputs, "parameters": {**scalars, "binary_data_output": binary}}).encode()
+    parameters = {"binary_data_output": binary, **scalars}
+    text = json.dumps({"inputs": inputs, "parameters": parameters, **more}).encode().ljust(size)
     tail = [array.tobytes() for array in arrays.values()] if binary else []
-    headers = {"Inference-Header-Content-Length": str(len(text))} if binary else JSON
+    headers = {LENGTH: str(len(text))} if binary else JSON
     return Body(f"/v2/models/{name}/infer", b"".join([text, *tail]), headers)
 
 
@@ -118,7 +123,7 @@ def _of_safetensors(response: Response) -> dict[str, Array]:
 
 
 def _of_oip(response: Response) -> dict[str, Array]:
-    length = int(response.headers.get("Inference-Header-Content-Length", len(response.content)))
+    length = int(response.headers.get(LENGTH, len(response.content)))
     tail, found = response.content[length:], {}
     for output in json.loads(response.content[:length])["outputs"]:
         dtype = _DTYPES[output["datatype"]]

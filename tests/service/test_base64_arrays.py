@@ -15,7 +15,7 @@ from core.measures import find
 from service.wire.json import decode
 from tests.service.conftest import b64, problem, refuse, zeros
 
-GOOD = b64(np.array([[1, 2], [3, 4]], np.float32))
+LOGITS = b64(np.array([[1, 2], [3, 4]], np.float32))
 SIZES = [
     (0, 2**40, 2**40),
     (0, 2**62),
@@ -29,7 +29,7 @@ SIZES = [
 
 def sent(client: TestClient, status: int, **changes: Any) -> dict[str, Any]:
     """The refusal of logits that are good but for `changes`; a change to ... leaves the member out."""
-    logits = {name: value for name, value in (GOOD | changes).items() if value is not ...}
+    logits = {name: value for name, value in (LOGITS | changes).items() if value is not ...}
     return refuse(client, json.dumps({"logits": logits, "targets": [0, 1]}), status)
 
 
@@ -167,7 +167,7 @@ def test_a_byte_that_is_no_bool_is_refused(client: TestClient) -> None:
 
 
 def test_base64_where_a_scalar_must_be_is_refused(client: TestClient) -> None:
-    body = {"logits": GOOD, "targets": [0, 1], "label_smoothing": b64(np.array(0.1))}
+    body = {"logits": LOGITS, "targets": [0, 1], "label_smoothing": b64(np.array(0.1))}
     assert (
         problem(client.post("/v1/losses/cross_entropy", json=body), 422)["errors"][0]["pointer"] == "/label_smoothing"
     )

@@ -4,9 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from starlette.testclient import TestClient
+
+from tests.service.bodies import INFER
+from tests.service.conftest import JSON
 
 CONFINED = """
-import resource
+import resource, sys, tracemalloc
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 import numpy as np
 from core.check import prepare
@@ -15,6 +19,7 @@ from core.measures import find
 from core.reduction import Result
 from service.problems import Problem
 from service.schemas import request_model, validate
+from service.wire import oip_request
 from service.wire.json import decode, encode
 resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -28,6 +33,14 @@ def write(shape):
     totals = {"sum": 0.0, "weight": 0.0, "count": 0, "ignored": 0}
     return encode(Result({"per_sample": values}, "sum", none, {}, totals, values.dtype), per_sample=True, limit=1000)
 
+def weighed(body):
+    body = bytearray(body)
+    tracemalloc.start()
+    try:
+        oip_request.decode(body, len(body), find("cross_entropy"))
+    except Problem as error:
+        return error.status, tracemalloc.get_traced_memory()[1] / len(body)
+
 try:
     ANSWER
 except (InvalidInput, Problem) as error:
@@ -37,12 +50,12 @@ else:
 """
 
 
-def outcome(work: str) -> str:
-    """What `work` came to within 3 GiB and 5 seconds of CPU time."""
+def outcome(work: str, given: bytes = b"") -> str:
+    """What `work` came to within 3 GiB and 5 seconds of CPU time, `given` on its standard input."""
     code = CONFINED.replace("ANSWER", work)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-500:]}"
-    return done.stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()[-500:]}"
+    return done.stdout.decode().strip()
 
 
 @pytest.mark.parametrize(
@@ -88,3 +101,21 @@ def test_a_bomb_is_refused_cheaply(work: str) -> None:
 def test_what_is_no_bomb_is_answered() -> None:
     assert outcome("write((200, 0))") == "answered"
     assert outcome("""read(b'{"logits":[1,2],"targets":0}')""") == "answered"
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        pytest.param(b'{"inputs":[' + b'\\"' * 2**22, 2, id="quotes after backslashes"),
+        pytest.param(b'{"inputs":["' + b"x" * (2**25 - 100), 4, id="a string that does not end"),
+        pytest.param(b'{"inputs":[NaN' + b',"x"' * 2_000_000 + b"]}", 2, id="many strings beside a bare word"),
+    ],
+)
+def test_strings_on_v2_are_not_taken_one_by_one(client: TestClient, body: bytes, most: int) -> None:
+    """Python allocates a few copies of the body, fewer than `most`, and nothing for each string in it."""
+    status, copies = outcome("print(*weighed(sys.stdin.buffer.read()))", body).split()[:2]
+    assert status == "400"
+    assert float(copies) < most
+    found = client.post(INFER, content=body, headers=JSON)
+    assert found.status_code == 400
+    assert "the body is not JSON" in found.json()["error"]

@@ -1,57 +1,21 @@
 """Compressed request bodies: what they stand for is taken, what is broken is refused."""
 
 import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from backports import zstd
-from httpx2 import Response
 from starlette.testclient import TestClient
 
 from service.codings import decoded
 from service.problems import Problem
+from tests.service.bodies import BATCH, BINARY, INFER
+from tests.service.carriers import safetensors
+from tests.service.codings import COMPRESS, MEMBERS, inference, post, refuse
 from tests.service.conftest import GOOD, JSON, LOSS, problem
-from tests.service.test_safetensors import BATCH, BINARY, packed
 
-
-def with_checksum(content: bytes) -> bytes:
-    return zstd.compress(content, options={zstd.CompressionParameter.checksum_flag: 1})
-
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": with_checksum}
-MEMBERS = ("gzip", "zstd")
-INFER = "/v2/models/cross_entropy/infer"
 STEP = 2**16
 SKIPPED = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"abc"
-
-
-def post(client: TestClient, body: bytes | Iterator[bytes], coding: str, **headers: str) -> Response:
-    return client.post(LOSS, content=body, headers=JSON | {"Content-Encoding": coding} | headers)
-
-
-def refuse(client: TestClient, body: bytes, coding: str) -> str:
-    """The detail of the refusal that a malformed body must have."""
-    detail: str = problem(post(client, body, coding), 400)["detail"]
-    return detail
-
-
-def infer(*, binary: bool, size: int = 0) -> tuple[bytes, dict[str, str]]:
-    """A good request of the Open Inference Protocol whose JSON has at least `size` bytes, and its headers."""
-    logits, targets = BATCH["logits"], BATCH["targets"]
-    inputs: list[dict[str, Any]] = [
-        {"name": "logits", "shape": logits.shape, "datatype": "FP32"},
-        {"name": "targets", "shape": targets.shape, "datatype": "INT64"},
-    ]
-    for entry, array in zip(inputs, (logits, targets), strict=True):
-        entry |= {"parameters": {"binary_data_size": array.nbytes}} if binary else {"data": array.ravel().tolist()}
-    text = json.dumps({"id": "7", "inputs": inputs}).encode().ljust(size)
-    if not binary:
-        return text, JSON
-    return text + logits.tobytes() + targets.tobytes(), {"Inference-Header-Content-Length": str(len(text))}
 
 
 @pytest.mark.parametrize("coding", COMPRESS)
@@ -60,8 +24,8 @@ def test_a_compressed_body_is_answered_as_the_plain_one(client: TestClient, codi
     assert post(client, compress(GOOD), coding).content == plain.content
     pieces = (bytes([byte]) for byte in compress(GOOD))
     assert post(client, pieces, coding).content == plain.content
-    binary = client.post(LOSS, content=packed(BATCH), headers=BINARY)
-    found = client.post(LOSS, content=compress(packed(BATCH)), headers=BINARY | {"Content-Encoding": coding})
+    binary = client.post(LOSS, content=safetensors(BATCH, {}), headers=BINARY)
+    found = client.post(LOSS, content=compress(safetensors(BATCH, {})), headers=BINARY | {"Content-Encoding": coding})
     assert binary.status_code == 200
     assert found.content == binary.content
 
@@ -69,10 +33,11 @@ def test_a_compressed_body_is_answered_as_the_plain_one(client: TestClient, codi
 @pytest.mark.parametrize("coding", COMPRESS)
 @pytest.mark.parametrize("binary", [True, False])
 def test_a_compressed_body_is_taken_by_the_inference_protocol(client: TestClient, coding: str, binary: bool) -> None:
-    body, headers = infer(binary=binary)
-    plain = client.post(INFER, content=body, headers=headers)
+    sent = inference(binary=binary)
+    plain = client.post(INFER, content=sent.content, headers=sent.headers)
     assert plain.json()["id"] == "7"
-    found = client.post(INFER, content=COMPRESS[coding](body), headers=headers | {"Content-Encoding": coding})
+    compressed = COMPRESS[coding](sent.content)
+    found = client.post(INFER, content=compressed, headers=sent.headers | {"Content-Encoding": coding})
     assert found.status_code == 200, found.text
     assert found.content == plain.content
 
@@ -138,8 +103,8 @@ def test_skippable_frames_of_zstd_are_skipped(client: TestClient) -> None:
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip, deflate", "zstd, zstd", "xgzip", "*"])
 def test_the_inference_protocol_refuses_other_codings_too(client: TestClient, coding: str) -> None:
-    body, headers = infer(binary=False)
-    found = client.post(INFER, content=body, headers=headers | {"Content-Encoding": coding})
+    sent = inference(binary=False)
+    found = client.post(INFER, content=sent.content, headers=sent.headers | {"Content-Encoding": coding})
     assert found.status_code == 415
     assert found.headers["Content-Type"] == "application/json"
     assert found.json()["error"] == found.json()["detail"]

@@ -1,50 +1,18 @@
 """Long JSON answers are compressed for a client that asks; nothing else is, and nobody is surprised."""
 
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from backports import zstd
-from httpx2 import Response
 from starlette.testclient import TestClient
 
+from tests.service.bodies import INFER
+from tests.service.codings import DECOMPRESS, ask, plain
 from tests.service.conftest import GOOD, JSON, LOSS, b64
-from tests.service.test_codings import INFER
 
 KL = "/v1/losses/kl_div"
 MUCH = 2**16
-DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.decompress,
-    "deflate": zlib.decompress,
-    "zstd": zstd.decompress,
-}
-
-
-def ask(
-    client: TestClient, path: str, body: bytes | None, accepted: Sequence[str], headers: dict[str, str]
-) -> tuple[Response, bytes]:
-    """The answer to a client with these Accept-Encoding headers, and its bytes as they were sent."""
-    request = client.build_request("GET" if body is None else "POST", path, content=body, headers=headers)
-    del request.headers["Accept-Encoding"]
-    more = [(b"Accept-Encoding", value.encode()) for value in accepted]
-    request.headers = type(request.headers)([*request.headers.raw, *more])
-    response = client.send(request, stream=True)
-    content = b"".join(response.iter_raw())
-    response.close()
-    assert response.headers["Content-Length"] == str(len(content))
-    return response, content
-
-
-def plain(client: TestClient, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
-    """The answer to a client that accepts no coding."""
-    response, content = ask(client, path, body, [], headers)
-    assert response.status_code == 200, content[:500]
-    assert "Content-Encoding" not in response.headers
-    return content
 
 
 def losses(values: Any) -> bytes:

@@ -13,10 +13,9 @@ BOMBS = f"""
 import gzip, json, resource, zlib
 from pathlib import Path
 from backports import zstd
+from tests.service.bodies import BINARY, INFER, LENGTH
 from tests.service.conftest import GOOD, JSON, LOSS, serving
 
-BINARY = {{"Content-Type": "application/x-safetensors"}}
-INFER = "/v2/models/cross_entropy/infer"
 ZEROS = bytes(128 * {MIB})
 FRAME = bytes.fromhex("28b52ffd0068")  # zstd, a window of 8 MiB
 FILL = (2**17 << 3 | 2).to_bytes(3, "little") + b" "  # a block of 128 KiB in four bytes
@@ -61,7 +60,7 @@ with serving(max_json_bytes=8 * {MIB}, max_body_bytes=12 * {MIB}, threads=1) as 
             "json": grown(client, LOSS, body, JSON | more),
             "safetensors": grown(client, LOSS, body, BINARY | more),
             "v2": grown(client, INFER, body, JSON | more),
-            "v2 binary": grown(client, INFER, body, {{"Inference-Header-Content-Length": "9"}} | more),
+            "v2 binary": grown(client, INFER, body, {{LENGTH: "9"}} | more),
         }}
     assert client.post(LOSS, content=GOOD, headers=JSON).status_code == 200
     print(json.dumps(found))

@@ -5,8 +5,8 @@ import zlib
 import pytest
 from starlette.testclient import TestClient
 
+from tests.service.codings import COMPRESS, MEMBERS, post, refuse
 from tests.service.conftest import GOOD, JSON, LOSS, problem
-from tests.service.test_codings import COMPRESS, MEMBERS, post, refuse
 
 
 @pytest.mark.parametrize("coding", COMPRESS)

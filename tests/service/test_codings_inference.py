@@ -5,8 +5,9 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.test_codings import COMPRESS, INFER, infer
-from tests.service.test_codings_answers import DECOMPRESS, ask, plain
+from tests.service.bodies import BATCH, INFER, LENGTH
+from tests.service.carriers import infer
+from tests.service.codings import COMPRESS, DECOMPRESS, ask, plain
 
 
 @pytest.mark.parametrize(
@@ -35,16 +36,15 @@ from tests.service.test_codings_answers import DECOMPRESS, ask, plain
 def test_the_inference_protocol_compresses_for_a_client_that_names_one_coding(
     client: TestClient, accepted: list[str], coding: str | None, binary: bool
 ) -> None:
-    text, headers = infer(binary=False)
-    body = json.dumps(json.loads(text) | {"parameters": {"binary_data_output": binary}}).encode()
-    response, content = ask(client, INFER, body, accepted, headers)
+    sent = infer("cross_entropy", BATCH, {"binary_data_output": binary}, binary=False, id="7")
+    response, content = ask(client, INFER, sent.content, accepted, sent.headers)
     assert response.status_code == 200
     assert response.headers.get("Content-Encoding") == coding
     found = DECOMPRESS[coding](content) if coding else content
-    assert found == plain(client, INFER, body, headers)
+    assert found == plain(client, INFER, sent.content, sent.headers)
     if binary:
         assert response.headers["Content-Type"] == "application/octet-stream"
-        length = int(response.headers["Inference-Header-Content-Length"])
+        length = int(response.headers[LENGTH])
         assert json.loads(found[:length])["id"] == "7"
         assert len(found) > length
 

@@ -9,9 +9,10 @@ import pytest
 from backports import zstd
 from starlette.testclient import TestClient
 
+from tests.service.bodies import BATCH, BINARY, INFER
+from tests.service.carriers import safetensors
+from tests.service.codings import COMPRESS, inference, post
 from tests.service.conftest import GOOD, LOSS, problem, serving
-from tests.service.test_codings import COMPRESS, INFER, infer, post
-from tests.service.test_safetensors import BATCH, BINARY, packed
 
 MIB = 2**20
 
@@ -29,7 +30,7 @@ def test_the_limit_is_that_of_what_the_body_stands_for(small: TestClient, coding
     assert post(small, compress(GOOD.ljust(300)), coding).status_code == 200
     found = problem(post(small, compress(GOOD.ljust(301)), coding), 413)
     assert found["detail"] == "the body is larger than 300 bytes, the limit MAX_JSON_BYTES"
-    binary = packed(BATCH)
+    binary = safetensors(BATCH, {})
     for body, status in ((binary.ljust(400, b"\0"), 400), (binary.ljust(401, b"\0"), 413)):
         response = small.post(LOSS, content=compress(body), headers=BINARY | {"Content-Encoding": coding})
         found = problem(response, status)
@@ -38,7 +39,8 @@ def test_the_limit_is_that_of_what_the_body_stands_for(small: TestClient, coding
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_the_inference_protocol_has_the_same_limits(binary: bool) -> None:
-    body, headers = infer(binary=binary, size=600)
+    sent = inference(binary=binary, size=600)
+    body = sent.content
     for json_bytes, body_bytes, status, detail in (
         (600, len(body), 200, None),
         (599, len(body), 413, "the body is larger than 599 bytes, the limit MAX_JSON_BYTES"),
@@ -51,7 +53,7 @@ def test_the_inference_protocol_has_the_same_limits(binary: bool) -> None:
     ):
         with serving(max_json_bytes=json_bytes, max_body_bytes=body_bytes) as tight:
             for coding, compress in COMPRESS.items():
-                coded = headers | {"Content-Encoding": coding}
+                coded = sent.headers | {"Content-Encoding": coding}
                 found = tight.post(INFER, content=compress(body), headers=coded)
                 assert (found.status_code, found.json().get("error")) == (status, detail)
 

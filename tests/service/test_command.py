@@ -10,6 +10,7 @@ import pytest
 
 import core
 from service import __main__ as command
+from service.server import Server
 from service.settings import Settings
 
 
@@ -17,11 +18,11 @@ def served(monkeypatch: pytest.MonkeyPatch, starts: bool = True) -> list[Any]:
     """What logging and the server were asked for; the server is not started, but says whether it `starts`."""
     calls: list[Any] = []
 
-    def run(server: command.Server) -> None:
+    def run(server: Server) -> None:
         server.started = starts
         calls.append(server.config)
 
-    monkeypatch.setattr(command.Server, "run", run)
+    monkeypatch.setattr(Server, "run", run)
     monkeypatch.setattr(command, "set_up_logging", lambda level, form: calls.append({"level": level, "form": form}))
     return calls
 

@@ -8,12 +8,11 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from core.engine import Engine
+from tests.service.bodies import BATCH, BINARY, INFER
+from tests.service.carriers import infer, safetensors
 from tests.service.conftest import GOOD, JSON, LOSS, problem, serving
-from tests.service.test_codings import INFER, infer
-from tests.service.test_safetensors import BATCH, BINARY, packed
+from tests.service.origins import OTHER, PAGE, preflight
 
-PAGE = "https://a.example"
-OTHER = "http://localhost:3000"
 STRANGERS = [
     "https://b.example",
     "http://a.example",
@@ -63,21 +62,14 @@ def words(text: str) -> set[str]:
     return {word.strip().lower() for word in text.split(",")}
 
 
-def preflight(
-    client: TestClient, path: str = LOSS, method: str = "POST", headers: str = "content-type", origin: str = PAGE
-) -> Response:
-    asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
-    return client.options(path, headers={name: value for name, value in asked.items() if value})
-
-
 def answers(client: TestClient, origin: str) -> list[Response]:
     """Answers and refusals of every kind to a page of `origin`."""
     of = {"Origin": origin}
-    text, length = infer(binary=True)
+    inference = infer("cross_entropy", BATCH, {}, binary=True)
     return [
         client.post(LOSS, content=GOOD, headers=JSON | of),
-        client.post(LOSS, content=packed(BATCH), headers=BINARY | of),
-        client.post(INFER, content=text, headers=length | of),
+        client.post(LOSS, content=safetensors(BATCH, {}), headers=BINARY | of),
+        client.post(inference.path, content=inference.content, headers=inference.headers | of),
         client.get("/v1/losses", headers=of),
         client.head("/v1/losses", headers=of),
         client.get("/livez", headers=of),
@@ -198,3 +190,12 @@ def test_every_origin_may_ask_where_the_setting_says_so(public: TestClient, orig
     for response in (*found, preflight(public, origin=origin), preflight(public, INFER, headers=HEADERS[6])):
         assert response.headers.get_list("Access-Control-Allow-Origin") == ["*"]
         assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def test_a_failure_of_the_middleware_is_a_problem_too(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("why")
+
+    monkeypatch.setattr("service.cors.Cors.simple_response", fail)
+    response = shared.get("/livez", headers={"Origin": "https://a.example"})
+    assert problem(response, 500)["request_id"] == response.headers["X-Request-ID"]

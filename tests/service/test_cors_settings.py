@@ -6,7 +6,7 @@ import pytest
 
 from service.settings import SettingsError, load
 from tests.service.conftest import GOOD, JSON, LOSS, serving
-from tests.service.test_cors import OTHER, PAGE, preflight
+from tests.service.origins import OTHER, PAGE, preflight
 
 
 @pytest.mark.parametrize("sent", [f"{PAGE},{OTHER}", f" {PAGE} , {OTHER},", [PAGE, OTHER]])

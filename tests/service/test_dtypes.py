@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from tests.service.bodies import INFER, INTEGERS
 from tests.service.conftest import ask, b64, problem
 
 LOGITS = np.array([[2.0, 0.5, -1.0], [0.125, 0.25, 0.375]])  # exact in every float type
 TARGETS = np.array([0, 2])
-INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 
 def post(client: TestClient, logits: Any, targets: Any, **more: Any) -> dict[str, Any]:
@@ -50,6 +50,23 @@ def test_every_integer_type_is_a_class_index(client: TestClient, dtype: str) -> 
     targets = np.array([0, 1])
     found = post(client, LOGITS.tolist(), b64(targets.astype(dtype)))
     assert found == post(client, LOGITS.tolist(), targets.tolist())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([True, "x"], 'targets[1] is "x"'),
+        (["x", False], 'targets[0] is "x"'),
+        ([True, None], "targets[1] is null"),
+        ([True, 0.5], "targets[1] is 0.5"),
+    ],
+)
+def test_a_value_that_is_no_bool_is_named(client: TestClient, data: list[Any], said: str) -> None:
+    targets = {"name": "targets", "datatype": "BOOL", "shape": [2], "data": data}
+    logits = {"name": "logits", "datatype": "FP32", "shape": [2, 3], "data": LOGITS.tolist()}
+    found = client.post(INFER, json={"inputs": [logits, targets]})
+    assert found.status_code == 400
+    assert said in found.json()["detail"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint64", "int8", "bool"])

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.engine import Engine
+from tests.service.carriers import infer
 from tests.service.conftest import GOOD, JSON, LOSS, ask, b64, problem, serving
 
 
@@ -52,20 +53,37 @@ def test_an_answer_over_the_limit_is_refused_with_advice(small: TestClient) -> N
     assert ask(small, "kl_div", fields, per_sample=False)["totals"]["count"] == 20
 
 
-def test_an_answer_that_cannot_fit_is_refused_before_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed = False
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the engine has been asked to compute."""
+    asked: list[Any] = []
     real = Engine.per_sample
 
-    def watch(*args: Any, **kwargs: Any) -> Any:
-        nonlocal computed
-        computed = True
-        return real(*args, **kwargs)
+    def watch(engine: Engine, batch: Any) -> Any:
+        asked.append(batch)
+        return real(engine, batch)
 
     monkeypatch.setattr(Engine, "per_sample", watch)
+    return asked
+
+
+def test_an_answer_that_cannot_fit_is_refused_before_it_is_computed(computed: list[Any]) -> None:
     with serving(max_json_bytes=5000) as tight:
         fields = {"log_probabilities": np.zeros((50, 1)).tolist(), "targets": np.ones(50).tolist()}
         problem(tight.post("/v1/losses/kl_div", json=fields), 422)
     assert not computed
+
+
+def test_an_answer_that_cannot_fit_is_refused_on_v2_before_it_is_computed(computed: list[Any]) -> None:
+    fields = {"log_probabilities": np.zeros((50, 1), np.float32), "targets": np.ones(50, np.float32)}
+    with serving(max_json_bytes=5000) as tight:
+        sent = infer("kl_div", fields, {}, binary=False)
+        found = tight.post(sent.path, content=sent.content, headers=sent.headers)
+        assert (found.status_code, "MAX_JSON_BYTES" in found.json()["error"]) == (400, True)
+        assert not computed
+        sent = infer("kl_div", fields, {"binary_data_output": True}, binary=False)  # for which there is room
+        assert tight.post(sent.path, content=sent.content, headers=sent.headers).status_code == 200
+        assert computed
 
 
 def test_what_the_inputs_broadcast_to_counts_as_elements(small: TestClient, client: TestClient) -> None:

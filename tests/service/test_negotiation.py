@@ -4,8 +4,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.negotiation import preferences
+from tests.service.bodies import BATCH, BINARY
+from tests.service.carriers import safetensors
 from tests.service.conftest import GOOD, JSON, LOSS, problem
-from tests.service.test_safetensors import BATCH, BINARY, packed
 
 SAFETENSORS, OCTETS, TEXT = "application/x-safetensors", "application/octet-stream", "application/json"
 
@@ -13,7 +14,7 @@ SAFETENSORS, OCTETS, TEXT = "application/x-safetensors", "application/octet-stre
 def answered(client: TestClient, *accepted: str) -> set[str]:
     """The media types of the answers to a client with these Accept headers, whatever it sends."""
     found = set()
-    for body, sent in ((GOOD, JSON), (packed(BATCH), BINARY)):
+    for body, sent in ((GOOD, JSON), (safetensors(BATCH, {}), BINARY)):
         headers = [*sent.items(), *(("Accept", value) for value in accepted)]
         response = client.post(LOSS, content=body, headers=headers)
         assert response.status_code == 200, response.text

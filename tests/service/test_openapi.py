@@ -44,8 +44,8 @@ def request_validator(document: Document, measure: Measure) -> Draft202012Valida
 
 
 def answer_validator(document: Document, measure: Measure, status: str = "200") -> Draft202012Validator:
-    media = next(iter(operation(document, measure)["responses"][status]["content"].values()))
-    return validator(document, media["schema"])
+    kind = "application/json" if status == "200" else "application/problem+json"
+    return validator(document, operation(document, measure)["responses"][status]["content"][kind]["schema"])
 
 
 def schema_of(document: Document, measure: Measure) -> Document:

@@ -7,14 +7,13 @@ import pytest
 
 from tests.service.conftest import GOOD
 from tests.service.live import listening
-from tests.service.test_protocol import H2C, LOSSES, OTHER, chunks, connected, loss, request
-from tests.service.test_protocol_offers import CHUNKED, JSON, LENGTH
+from tests.service.raw import CHUNKED, H2C, JSON_TYPE, LOSSES, OTHER, SIZED, chunks, connected, loss, request
 
 WRONG: dict[str, tuple[tuple[str, ...], bytes]] = {
     "both": (("Content-Length: 5", CHUNKED), chunks(GOOD)),
     "both, the other way": ((CHUNKED, "Content-Length: 5"), chunks(GOOD)),
-    "two lengths": ((LENGTH, LENGTH), GOOD),
-    "two other lengths": ((LENGTH, "Content-Length: 5"), GOOD),
+    "two lengths": ((SIZED, SIZED), GOOD),
+    "two other lengths": ((SIZED, "Content-Length: 5"), GOOD),
     "plus": (("Content-Length: +5",), GOOD),
     "a list": (("Content-Length: 5, 5",), GOOD),
     "minus": (("Content-Length: -1",), GOOD),
@@ -69,7 +68,7 @@ def test_a_body_that_looks_like_a_request_is_a_body(address: str) -> None:
 def test_chunk_extensions_change_nothing(address: str, offer: tuple[str, ...]) -> None:
     body = b"".join(b"%X;name=value\r\n%s\r\n" % (1, bytes([byte])) for byte in GOOD) + b"0;last\r\n\r\n"
     with connected(address) as wire:
-        wire.send(request(None, *offer, JSON, CHUNKED) + body + request(OTHER, *offer))
+        wire.send(request(None, *offer, JSON_TYPE, CHUNKED) + body + request(OTHER, *offer))
         assert [loss(wire.read()), loss(wire.read())] == [LOSSES[GOOD], LOSSES[OTHER]]
 
 
@@ -79,7 +78,7 @@ def test_chunk_extensions_change_nothing(address: str, offer: tuple[str, ...]) -
 @pytest.mark.parametrize("offer", [H2C, ()], ids=["h2c", "none"])
 @pytest.mark.parametrize("pause", [False, True])
 def test_a_trailer_is_no_header(address: str, trailer: str, offer: tuple[str, ...], pause: bool) -> None:
-    head, body = request(None, *offer, JSON, CHUNKED), chunks(GOOD)[:-2] + f"{trailer}\r\n\r\n".encode()
+    head, body = request(None, *offer, JSON_TYPE, CHUNKED), chunks(GOOD)[:-2] + f"{trailer}\r\n\r\n".encode()
     with connected(address) as wire:
         wire.send(*([head, body] if pause else [head + body]), request(OTHER, *offer), pause=0.02)
         answer = wire.read()
@@ -95,7 +94,7 @@ def test_a_body_framed_wrongly_is_refused_and_nothing_after_it_answered(
 ) -> None:
     framing, body = WRONG[name]
     with connected(address) as wire:
-        wire.send(request(None, *offer, JSON, *framing) + body + request(OTHER))
+        wire.send(request(None, *offer, JSON_TYPE, *framing) + body + request(OTHER))
         assert wire.read()[0] in (400, 501)
         assert wire.at_end()
     with connected(address) as wire:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
-from tests.service.test_protocol import H2C, LOSSES, OTHER, connected, loss, request
+from tests.service.raw import H2C, LOSSES, OTHER, connected, loss, request
 
 HOST = b"Host: localhost\r\n"
 TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + b"\x01" * 160

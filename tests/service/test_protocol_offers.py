@@ -7,10 +7,19 @@ import pytest
 
 from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
-from tests.service.test_protocol import H2C, LOSSES, OTHER, WEBSOCKET, chunks, connected, loss, request
-
-LENGTH, CHUNKED = f"Content-Length: {len(GOOD)}", "Transfer-Encoding: chunked"
-JSON = "Content-Type: application/json"
+from tests.service.raw import (
+    CHUNKED,
+    H2C,
+    JSON_TYPE,
+    LOSSES,
+    OTHER,
+    SIZED,
+    WEBSOCKET,
+    chunks,
+    connected,
+    loss,
+    request,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +49,8 @@ def address() -> Iterator[str]:
 @pytest.mark.parametrize("last", [True, False])
 def test_however_it_is_offered_the_body_is_kept(address: str, offer: tuple[str, ...], last: bool) -> None:
     with connected(address) as wire:
-        for framing, content in ((LENGTH, GOOD), (CHUNKED, chunks(GOOD))):
-            headers = (framing, JSON, *offer) if last else (*offer, JSON, framing)
+        for framing, content in ((SIZED, GOOD), (CHUNKED, chunks(GOOD))):
+            headers = (framing, JSON_TYPE, *offer) if last else (*offer, JSON_TYPE, framing)
             head = request(None, *headers)
             for pieces in ([head + content], [head, content], [head, content[:-1], content[-1:]]):
                 wire.send(*pieces)
@@ -52,7 +61,7 @@ def test_however_it_is_offered_the_body_is_kept(address: str, offer: tuple[str, 
 
 @pytest.mark.parametrize("length", ["0", "00", "000000000000"])
 def test_an_empty_body_is_empty(address: str, length: str) -> None:
-    head = request(None, *H2C, JSON, f"Content-Length: {length}")
+    head = request(None, *H2C, JSON_TYPE, f"Content-Length: {length}")
     with connected(address) as wire:
         for pieces in ([head], [head[:-1], head[-1:]], [head + request(OTHER, *H2C)], [head, request(GOOD)]):
             wire.send(*pieces)
@@ -64,14 +73,14 @@ def test_an_empty_body_is_empty(address: str, length: str) -> None:
 
 def test_a_post_with_no_framing_has_no_body(address: str) -> None:
     with connected(address) as wire:
-        wire.send(request(None, *H2C, JSON) + request(OTHER))
+        wire.send(request(None, *H2C, JSON_TYPE) + request(OTHER))
         assert wire.read()[0] == 400
         assert loss(wire.read()) == LOSSES[OTHER]
 
 
 def test_an_empty_chunked_body_is_empty(address: str) -> None:
     with connected(address) as wire:
-        wire.send(request(None, *H2C, JSON, CHUNKED) + b"0\r\n\r\n" + request(OTHER, *H2C))
+        wire.send(request(None, *H2C, JSON_TYPE, CHUNKED) + b"0\r\n\r\n" + request(OTHER, *H2C))
         assert wire.read()[0] == 400
         assert loss(wire.read()) == LOSSES[OTHER]
 
@@ -101,10 +110,10 @@ def test_a_request_without_a_body_may_offer_too(address: str, offer: tuple[str, 
 @pytest.mark.parametrize("offer", [H2C, WEBSOCKET, ()], ids=["h2c", "websocket", "none"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_the_body_is_asked_for_where_the_client_waits(address: str, offer: tuple[str, ...], chunked: bool) -> None:
-    framing, content = (CHUNKED, chunks(GOOD)) if chunked else (LENGTH, GOOD)
+    framing, content = (CHUNKED, chunks(GOOD)) if chunked else (SIZED, GOOD)
     with connected(address) as wire:
         for pieces in ([content], [content[:5], content[5:]]):
-            wire.send(request(None, *offer, JSON, framing, "Expect: 100-continue"))
+            wire.send(request(None, *offer, JSON_TYPE, framing, "Expect: 100-continue"))
             assert wire.read() == (100, {}, b"")
             wire.send(*pieces)
             assert loss(wire.read()) == LOSSES[GOOD]
@@ -113,9 +122,12 @@ def test_the_body_is_asked_for_where_the_client_waits(address: str, offer: tuple
 
 
 def test_the_body_is_not_asked_for_where_it_is_refused(address: str) -> None:
-    for refused, status in ((f"Content-Type: text/plain\r\n{LENGTH}", 415), (f"{JSON}\r\nContent-Length: 2001", 413)):
+    for refused, status in (
+        (("Content-Type: text/plain", SIZED), 415),
+        ((JSON_TYPE, "Content-Length: 2001"), 413),
+    ):
         with connected(address) as wire:
-            wire.send(request(None, *H2C, refused, "Expect: 100-continue"))
+            wire.send(request(None, *H2C, *refused, "Expect: 100-continue"))
             assert wire.read()[0] == status
 
 

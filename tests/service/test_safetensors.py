@@ -1,45 +1,22 @@
 """safetensors bodies, written by the safetensors package: they give the answers of the same requests in JSON."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
-from httpx2 import Response
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from starlette.testclient import TestClient
 
 from core.declare import Measure
 from core.measures import find
 from service.wire import safetensors
 from tests import inputs
-from tests.service.conftest import JSON, b64, problem, serving
+from tests.service.bodies import BATCH, INTEGERS, LOGITS
+from tests.service.conftest import problem, serving
+from tests.service.tensors import in_json, packed, post
 
 Array = NDArray[Any]
-BINARY = {"Content-Type": "application/x-safetensors"}
-LOGITS = np.array([[2.0, 0.5, -1.0], [0.25, -3.0, 4.0]], np.float32)
-TARGETS = np.array([0, 2])
-BATCH = {"logits": LOGITS, "targets": TARGETS}
-INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-
-
-def packed(tensors: Mapping[str, Array], **options: Any) -> bytes:
-    """Arrays and options as the safetensors package writes them: an option as its JSON text, a string bare."""
-    said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
-    return save({name: np.asarray(array, order="C") for name, array in tensors.items()}, said or None)
-
-
-def post(client: TestClient, body: bytes, name: str = "cross_entropy", **headers: str) -> Response:
-    return client.post(f"/v1/losses/{name}", content=body, headers=BINARY | headers)
-
-
-def in_json(client: TestClient, tensors: Mapping[str, Array], name: str, **options: Any) -> Response:
-    """The answer to the same request in JSON, its arrays as base64."""
-    fields = {key: b64(array) for key, array in tensors.items()} | options
-    return client.post(f"/v1/losses/{name}", content=json.dumps(fields), headers=JSON)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])

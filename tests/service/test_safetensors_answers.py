@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from core.declare import Measure
 from tests import inputs
+from tests.service.bodies import BATCH
 from tests.service.conftest import GOOD, JSON, LOSS, problem, serving
-from tests.service.test_safetensors import BATCH, in_json, packed, post
+from tests.service.tensors import in_json, packed, post
 
 Array = NDArray[Any]
 WANTED = {"Accept": "application/x-safetensors"}

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from tests.service.bodies import BATCH, BINARY, LOGITS
 from tests.service.conftest import problem, refuse, serving
-from tests.service.test_safetensors import BATCH, BINARY, LOGITS, in_json, packed, post
+from tests.service.tensors import by_hand, in_json, packed, post
 
 Array = NDArray[Any]
 ROW = np.array([0.5, 0.25], np.float32)
@@ -123,16 +124,14 @@ def test_no_json_but_numbers_and_booleans_is_read_in_an_option(client: TestClien
 def test_a_wrong_number_of_bytes_is_refused_in_the_words_of_json(client: TestClient, change: int) -> None:
     size = LOGITS.nbytes + change
     header = {"logits": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, size]}}
-    text = json.dumps(header).encode()
-    found = refusal(post(client, len(text).to_bytes(8, "little") + text + bytes(size)), 400)
+    found = refusal(post(client, by_hand(header, bytes(size))), 400)
     assert found["detail"] == f"logits has {size} bytes, but float32 of shape (2, 3) takes 24"
 
 
 @pytest.mark.parametrize("shape", [[2**40, 2**40], [2**32, 2**32], [16, 2**60 + 2], [-1], [2, -5], [1] * 65, [2.0]])
 def test_a_shape_that_is_none_is_refused_as_in_json(client: TestClient, shape: list[Any]) -> None:
     header = {"logits": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}
-    text = json.dumps(header).encode()
-    found = refusal(post(client, len(text).to_bytes(8, "little") + text), 422)
+    found = refusal(post(client, by_hand(header, b"")), 422)
     said = json.dumps({"logits": {"dtype": "float32", "shape": shape, "b64": ""}})
     wanted = refuse(client, said, 422)
     assert (found["detail"], found["errors"]) == (wanted["detail"], wanted["errors"])

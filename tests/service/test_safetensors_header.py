@@ -3,35 +3,16 @@
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from tests.service.conftest import problem
-from tests.service.test_safetensors import post
-
-LOGITS = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
-TARGETS = {"dtype": "I64", "shape": [2], "data_offsets": [16, 32]}
-HEADER = {"logits": LOGITS, "targets": TARGETS}
-EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [32, 32]}
-DATA = np.array([[1, 2], [3, 4]], "<f4").tobytes() + np.array([0, 1], "<i8").tobytes()
-TEXT = json.dumps(HEADER).encode()
-
-
-def body(header: Any, data: bytes = DATA) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data
-
-
-def refuse(client: TestClient, header: Any, data: bytes = DATA, status: int = 400) -> str:
-    """The detail of the refusal that a body must have."""
-    detail: str = problem(post(client, body(header, data)), status)["detail"]
-    return detail
+from tests.service.tensors import DATA, EMPTY_ENTRY, HEADER, TEXT, by_hand, post, refuse
 
 
 def test_a_header_that_does_not_lie_is_taken(client: TestClient) -> None:
     for header in (HEADER, TEXT + b"  \n\t\r ", dict(reversed(HEADER.items())), HEADER | {"__metadata__": {}}):
-        found = post(client, body(header))
+        found = post(client, by_hand(header))
         assert found.status_code == 200, found.text
         assert found.json()["per_sample"] == [1.3132616, 0.31326166]
 
@@ -49,7 +30,7 @@ def test_a_length_in_big_endian_is_malformed(client: TestClient) -> None:
 
 
 def test_a_body_cut_anywhere_is_malformed(client: TestClient) -> None:
-    whole = body(HEADER)
+    whole = by_hand(HEADER)
     for end in range(len(whole)):
         problem(post(client, whole[:end]), 400)
     for more in (b"\0", b" ", DATA):
@@ -59,7 +40,7 @@ def test_a_body_cut_anywhere_is_malformed(client: TestClient) -> None:
 
 def test_a_longer_header_than_any_batch_needs_is_malformed(client: TestClient) -> None:
     assert "must have at most" in refuse(client, TEXT + b" " * 2**20)
-    assert post(client, body(TEXT + b" " * 2**19)).status_code == 200
+    assert post(client, by_hand(TEXT + b" " * 2**19)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -140,9 +121,9 @@ def test_a_name_both_tensor_and_metadata_is_malformed(client: TestClient) -> Non
 def test_a_tensor_name_with_nul_is_refused(client: TestClient, text: bytes) -> None:
     for header in (
         TEXT.replace(b"logits", text),
-        b'{"' + text + b'": ' + json.dumps(EMPTY).encode() + b", " + TEXT[1:],
+        b'{"' + text + b'": ' + json.dumps(EMPTY_ENTRY).encode() + b", " + TEXT[1:],
     ):
-        assert post(client, body(header)).status_code in (400, 422)
+        assert post(client, by_hand(header)).status_code in (400, 422)
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [], True, [["reduction", "sum"]]])
@@ -157,7 +138,7 @@ def test_metadata_that_is_no_string_is_malformed(client: TestClient, value: Any)
 
 
 def test_more_names_than_any_loss_has_are_malformed(client: TestClient) -> None:
-    many = {f"t{place}": EMPTY for place in range(63)}
+    many = {f"t{place}": EMPTY_ENTRY for place in range(63)}
     assert refuse(client, HEADER | many) == "the header has more than 64 keys"
     options = {f"o{place}": "1" for place in range(65)}
     assert refuse(client, HEADER | {"__metadata__": options}) == "__metadata__ has more than 64 keys"

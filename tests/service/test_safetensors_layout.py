@@ -14,25 +14,34 @@ from core.measures import find
 from service.problems import Problem
 from service.wire.safetensors import decode
 from tests.service.conftest import problem
-from tests.service.test_safetensors import post
-from tests.service.test_safetensors_header import DATA, EMPTY, HEADER, LOGITS, TARGETS, TEXT, body, refuse
+from tests.service.tensors import (
+    DATA,
+    EMPTY_ENTRY,
+    HEADER,
+    LOGITS_ENTRY,
+    TARGETS_ENTRY,
+    TEXT,
+    by_hand,
+    post,
+    refuse,
+)
 
 SIZES = {"F64": 8, "I64": 8, "F32": 4, "BF16": 2, "U8": 1, "BOOL": 1}
 
 
 def entry(**changes: Any) -> dict[str, Any]:
     """The header with another entry for the logits; a change to ... leaves a member out."""
-    return HEADER | {"logits": {name: value for name, value in (LOGITS | changes).items() if value is not ...}}
+    return HEADER | {"logits": {name: value for name, value in (LOGITS_ENTRY | changes).items() if value is not ...}}
 
 
 @pytest.mark.parametrize("member", ["dtype", "shape", "data_offsets"])
 def test_an_entry_has_three_members(client: TestClient, member: str) -> None:
     assert "data_offsets, dtype, shape" in refuse(client, entry(**{member: ...}))
-    assert "data_offsets, dtype, shape" in refuse(client, entry(**{member: ..., member.upper(): LOGITS[member]}))
+    assert "data_offsets, dtype, shape" in refuse(client, entry(**{member: ..., member.upper(): LOGITS_ENTRY[member]}))
     assert "data_offsets, dtype, shape" in refuse(client, entry(more=1))
 
 
-@pytest.mark.parametrize("value", [None, 1, "x", [], {}, True, [LOGITS]])
+@pytest.mark.parametrize("value", [None, 1, "x", [], {}, True, [LOGITS_ENTRY]])
 def test_an_entry_is_an_object(client: TestClient, value: Any) -> None:
     assert "logits in the header" in refuse(client, HEADER | {"logits": value})
 
@@ -84,16 +93,16 @@ def test_offsets_are_two_integers_within_the_body(client: TestClient, offsets: A
 def test_tensors_neither_overlap_nor_leave_a_hole(
     client: TestClient, logits: list[int], targets: list[int], data: bytes
 ) -> None:
-    header = {"logits": LOGITS | {"data_offsets": logits}, "targets": TARGETS | {"data_offsets": targets}}
+    header = {"logits": LOGITS_ENTRY | {"data_offsets": logits}, "targets": TARGETS_ENTRY | {"data_offsets": targets}}
     assert refuse(client, header, data).startswith(("data_offsets of ", "the tensors end at byte "))
 
 
 def test_an_empty_tensor_lies_at_an_edge(client: TestClient) -> None:
     for place in (0, 16, 32):
-        found = refuse(client, HEADER | {"t": EMPTY | {"data_offsets": [place, place]}}, status=422)
+        found = refuse(client, HEADER | {"t": EMPTY_ENTRY | {"data_offsets": [place, place]}}, status=422)
         assert "t is not known" in found
     for place in (1, 8, 31):
-        assert "data_offsets of " in refuse(client, HEADER | {"t": EMPTY | {"data_offsets": [place, place]}})
+        assert "data_offsets of " in refuse(client, HEADER | {"t": EMPTY_ENTRY | {"data_offsets": [place, place]}})
 
 
 @pytest.mark.parametrize("dtype", ["F64", "F16", "BF16", "BOOL", "U8", "I8", "I16", "U16", "I64", "U64"])
@@ -103,16 +112,16 @@ def test_a_dtype_of_another_size_is_malformed(client: TestClient, dtype: str) ->
 
 @pytest.mark.parametrize("dtype", ["f32", "float32", "F8_E4M3", "F4", "C64", "<f4", "O", "", None, 1, [], {}, "F32 "])
 def test_a_dtype_is_looked_up(client: TestClient, dtype: Any) -> None:
-    found = problem(post(client, body(entry(dtype=dtype))), 422)
+    found = problem(post(client, by_hand(entry(dtype=dtype))), 422)
     assert found["errors"][0]["pointer"] == "/logits/dtype"
     assert "must be one of BF16, BOOL, F16, F32, F64" in found["detail"]
 
 
 def test_a_byte_that_is_no_bool_is_refused(client: TestClient) -> None:
     header = HEADER | {"targets": {"dtype": "BOOL", "shape": [2], "data_offsets": [16, 18]}}
-    found = problem(post(client, body(header, DATA[:16] + b"\1\2")), 422)
+    found = problem(post(client, by_hand(header, DATA[:16] + b"\1\2")), 422)
     assert found["errors"][0]["pointer"] in ("/targets", "/targets/1")
-    assert post(client, body(header, DATA[:16] + b"\1\0")).status_code == 200
+    assert post(client, by_hand(header, DATA[:16] + b"\1\0")).status_code == 200
 
 
 def taken(content: bytes | bytearray) -> dict[str, list[int]] | None:
@@ -135,7 +144,7 @@ def taken_by_package(content: bytes) -> dict[str, list[int]] | None:
 
 def test_no_changed_byte_is_taken_that_the_safetensors_package_refuses() -> None:
     """Every byte of the length and the header in turn, by every other byte; and no failure that is no refusal."""
-    whole, both = body(HEADER), 0
+    whole, both = by_hand(HEADER), 0
     for place in range(8 + len(TEXT)):
         for byte in range(256):
             changed = bytearray(whole)
@@ -164,5 +173,5 @@ def headers(draw: st.DrawFn) -> dict[str, Any]:
 @given(headers(), st.sampled_from([0] * 8 + [-1, 1, 8]))
 def test_what_the_safetensors_package_takes_is_taken_and_nothing_else(header: dict[str, Any], more: int) -> None:
     reached = max([0, *(entry["data_offsets"][1] for entry in header.values())])
-    content = body(header, bytes(max(0, reached + more)))
+    content = by_hand(header, bytes(max(0, reached + more)))
     assert taken(content) == taken_by_package(content)

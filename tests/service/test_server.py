@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.service.conftest import GOOD, JSON, LOSS
+from tests.service.raw import H2C, LOSSES, connected, loss, request
 
 TRIES = 400
 
@@ -91,6 +92,14 @@ def test_a_batch_is_answered(port: int) -> None:
     assert json.loads(body)["loss"] == pytest.approx(0.8132616, rel=1e-6)
 
 
+def test_a_batch_is_answered_beside_an_offer_to_upgrade(port: int) -> None:
+    with connected(f"127.0.0.1:{port}") as wire:
+        wire.send(request(GOOD, *H2C))
+        answer = wire.read()
+        assert loss(answer) == LOSSES[GOOD]
+        assert "server" not in answer[1]
+
+
 def test_a_connection_serves_one_request_after_another(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for body, status in ((GOOD, 200), (b"{", 400), (b"{}", 422), (GOOD, 200)):
@@ -159,7 +168,7 @@ def test_a_bad_setting_ends_the_start_with_code_2() -> None:
 
 def test_an_upload_that_never_ends_does_not_keep_the_server_alive() -> None:
     chosen = free_port()
-    script = "import service.__main__ as command; command.GRACE_SECONDS = 1; command.main([])"
+    script = "import service.__main__ as command, service.server as server; server.GRACE_SECONDS = 1; command.main([])"
     with started(program=("-c", script), PORT=str(chosen)) as process:
         wait_until_ready(process, chosen)
         with socket.create_connection(("127.0.0.1", chosen)) as upload:

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from tritonclient.http import InferenceServerClient
 
-from tests.service.live import (
-    listening,
-)
+from tests.service.live import listening
 
 
 @pytest.fixture(scope="package")

@@ -5,7 +5,7 @@ It asks for compression everywhere and can read it nowhere but in the answers of
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import product
 from typing import Any, TypeVar
 
@@ -17,32 +17,20 @@ from tritonclient.utils import InferenceServerException
 
 from core.declare import Measure
 from core.engine import Engine
-from core.measures import MEASURES, find
-from tests import inputs
-from tests.service.live import (
-    COMBINATIONS,
-    GOOD,
-    LOGITS,
-    REFUSALS,
-    TARGETS,
-    Refusal,
+from core.measures import MEASURES
+from tests.service.bodies import BATCH, LOGITS, TARGETS
+from tests.service.triton.refusals import NOT_THERE, REFUSALS, Refusal, refused
+from tests.service.triton.requests import (
     a_hundred_megabytes,
     asked,
     check,
-    listening,
-    outputs_of,
-    refused,
+    computed,
+    every_form_and_coding,
+    random_fields,
     tensors,
 )
 
 Found = TypeVar("Found")
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The host and port of a server for the tests of this module."""
-    with listening() as found:
-        yield found
 
 
 def talk(address: str, ask: Callable[[Any], Awaitable[Found]]) -> Found:
@@ -56,19 +44,12 @@ def talk(address: str, ask: Callable[[Any], Awaitable[Found]]) -> Found:
 
 
 def test_every_form_and_coding_has_the_bits_of_the_core(address: str, engine: Engine, measure: Measure) -> None:
-    fields = inputs.request(measure, np.random.default_rng(1))
-    wanted = outputs_of(engine.compute(measure, fields))
+    fields = random_fields(measure)
+    wanted = computed(engine, measure.name, fields)
 
     async def ask(triton: Any) -> None:
-        for binary, form, sent, back in COMBINATIONS:
-            answer = await triton.infer(
-                measure.name,
-                tensors(fields, binary=binary),
-                outputs=asked(wanted, binary=form),
-                request_compression_algorithm=sent,
-                response_compression_algorithm=back,
-            )
-            check(answer, wanted, binary=form is not False)
+        for arguments, binary in every_form_and_coding(fields, wanted):
+            check(await triton.infer(measure.name, **arguments), wanted, binary=binary)
 
     talk(address, ask)
 
@@ -116,7 +97,7 @@ def test_live_and_ready(address: str) -> None:
 def test_statistics_grow_by_what_was_asked(address: str) -> None:
     async def ask(triton: Any) -> None:
         (before,) = (await triton.get_inference_statistics("cross_entropy"))["model_stats"]
-        await triton.infer("cross_entropy", tensors(GOOD), model_version="1")
+        await triton.infer("cross_entropy", tensors(BATCH), model_version="1")
         (after,) = (await triton.get_inference_statistics("cross_entropy", "1"))["model_stats"]
         assert after["inference_count"] == before["inference_count"] + 2
         assert after["execution_count"] == before["execution_count"] + 1
@@ -131,7 +112,7 @@ def test_float_types_integers_and_parameters(address: str, engine: Engine) -> No
         for kind, index in product(floats, ("int8", "uint64", "bool")):
             fields: Any = {"logits": LOGITS.astype(kind), "targets": np.array([0, 1]).astype(index)}
             for parameters in ({}, {"reduction": "none"}, {"label_smoothing": 0.25, "ignore_index": 1}):
-                wanted = outputs_of(engine.compute(find("cross_entropy"), fields | parameters))
+                wanted = computed(engine, "cross_entropy", fields | parameters)
                 check(await triton.infer("cross_entropy", tensors(fields), parameters=parameters), wanted)
 
     talk(address, ask)
@@ -146,7 +127,7 @@ def test_empty_unbatched_and_non_finite(address: str, engine: Engine) -> None:
 
     async def ask(triton: Any) -> None:
         for fields, sent, back in product(batches, (True, False), (True, False)):
-            wanted = outputs_of(engine.compute(find("cross_entropy"), fields))
+            wanted = computed(engine, "cross_entropy", fields)
             made = tensors(fields, binary=sent)
             answer = await triton.infer("cross_entropy", made, outputs=asked(wanted, binary=back))
             check(answer, wanted, binary=back)
@@ -162,7 +143,7 @@ def test_a_hundred_megabytes_are_answered(address: str, engine: Engine) -> None:
     async def ask(triton: Any) -> Any:
         return await triton.infer("cross_entropy", tensors(fields))
 
-    check(talk(address, ask), outputs_of(engine.compute(find("cross_entropy"), fields)))
+    check(talk(address, ask), computed(engine, "cross_entropy", fields))
 
 
 def test_clients_with_the_same_id_at_the_same_time_get_their_own_answers(address: str, engine: Engine) -> None:
@@ -178,7 +159,7 @@ def test_clients_with_the_same_id_at_the_same_time_get_their_own_answers(address
             return await asyncio.gather(*asking)
 
     for fields, answer in zip(batches, talk(address, ask), strict=True):
-        check(answer, outputs_of(engine.compute(find("cross_entropy"), fields)))
+        check(answer, computed(engine, "cross_entropy", fields))
         assert answer.get_response()["id"] == "same"
 
 
@@ -193,22 +174,7 @@ def test_a_refusal_reads_as_its_reason(address: str, refusal: Refusal) -> None:
     assert (error.message(), error.status()) == (refusal.reason(address), str(refusal.status))
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments", "status", "request_", "says"),
-    [
-        ("get_model_metadata", ["no"], 404, "GET /v2/models/no", "there is no loss called 'no'"),
-        (
-            "get_model_config",
-            ["kl_div", "2"],
-            404,
-            "GET /v2/models/kl_div/versions/2/config",
-            "kl_div has no version '2'",
-        ),
-        ("get_model_metadata", ["kl_div/infer"], 405, "GET /v2/models/kl_div/infer", "it takes POST"),
-        ("load_model", ["kl_div"], 404, "POST /v2/repository/models/kl_div/load", "there is nothing at /v2/rep"),
-        ("get_log_settings", [], 404, "GET /v2/logging", "there is nothing at /v2/logging"),
-    ],
-)
+@pytest.mark.parametrize(("method", "arguments", "status", "request_", "says"), NOT_THERE)
 def test_what_is_not_there_reads_as_its_reason(
     address: str, method: str, arguments: list[str], status: int, request_: str, says: str
 ) -> None:

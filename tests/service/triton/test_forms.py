@@ -13,34 +13,28 @@ from tritonclient.utils import InferenceServerException
 from core.declare import Measure
 from core.engine import Engine
 from core.measures import find
-from tests.service.live import (
-    COMBINATIONS,
-    GOOD,
-    LENGTH,
-    LOGITS,
-    TARGETS,
+from tests.service.bodies import BATCH, INFER, LENGTH, LOGITS, TARGETS
+from tests.service.triton.requests import (
     a_hundred_megabytes,
     asked,
+    by_hand,
     check,
+    computed,
+    document,
+    every_form_and_coding,
     exchange,
+    random_fields,
     tensor,
     tensors,
 )
-from tests.service.triton.requests import INFER, by_hand, computed, document, random_fields
 
 
 def test_every_form_and_coding_has_the_bits_of_the_core(triton: Any, engine: Engine, measure: Measure) -> None:
     fields = random_fields(measure)
     wanted = computed(engine, measure.name, fields)
-    for binary, form, sent, back in COMBINATIONS:
-        answer = triton.infer(
-            measure.name,
-            tensors(fields, binary=binary),
-            outputs=asked(wanted, binary=form),
-            request_compression_algorithm=sent,
-            response_compression_algorithm=back,
-        )
-        check(answer, wanted, binary=form is not False)
+    for arguments, binary in every_form_and_coding(fields, wanted):
+        answer = triton.infer(measure.name, **arguments)
+        check(answer, wanted, binary=binary)
         assert answer.get_response()["model_name"] == measure.name
         assert answer.get_response()["model_version"] == "1"
 
@@ -51,7 +45,7 @@ def test_an_answer_is_compressed_for_a_client_that_names_one_coding(
     address: str, engine: Engine, coding: str, binary: bool
 ) -> None:
     body, length = InferenceServerClient.generate_request_body(
-        tensors(GOOD), outputs=asked({"loss": 0, "per_sample": 0}, binary=binary)
+        tensors(BATCH), outputs=asked({"loss": 0, "per_sample": 0}, binary=binary)
     )
     found = {}
     for accepted in (coding, "identity", "gzip, deflate, br"):
@@ -66,15 +60,15 @@ def test_an_answer_is_compressed_for_a_client_that_names_one_coding(
         found[accepted] = InferenceServerClient.parse_response_body(
             content, header_length=size, content_encoding=answered["Content-Encoding"]
         )
-    wanted = computed(engine, "cross_entropy", GOOD)
+    wanted = computed(engine, "cross_entropy", BATCH)
     for result in found.values():
         check(result, {name: wanted[name] for name in ("loss", "per_sample")}, binary=binary)
 
 
 @pytest.mark.parametrize("version", ["", "1"])
 def test_a_model_answers_under_its_version_and_without(triton: Any, engine: Engine, version: str) -> None:
-    wanted = computed(engine, "cross_entropy", GOOD)
-    good = tensors(GOOD)
+    wanted = computed(engine, "cross_entropy", BATCH)
+    good = tensors(BATCH)
     check(triton.infer("cross_entropy", good, model_version=version), wanted)
     assert triton.is_model_ready("cross_entropy", version)
     assert triton.get_model_metadata("cross_entropy", version)["versions"] == ["1"]
@@ -85,19 +79,19 @@ def test_a_model_answers_under_its_version_and_without(triton: Any, engine: Engi
 @pytest.mark.parametrize("sent", ["42", "a b", 'naïve "☃"\\', '"NaN", NaN: [Infinity]', "x" * 1000])
 def test_the_id_of_a_request_is_echoed(triton: Any, sent: str) -> None:
     for odd in (1.0, np.nan):
-        made = tensors(GOOD | {"logits": LOGITS * np.float32(odd)}, binary=False)
+        made = tensors(BATCH | {"logits": LOGITS * np.float32(odd)}, binary=False)
         answer = triton.infer("cross_entropy", made, request_id=sent)
         assert answer.get_response()["id"] == sent
         assert np.isnan(answer.as_numpy("loss")) == np.isnan(odd)
 
 
 def test_an_answer_has_no_id_where_there_was_none(triton: Any) -> None:
-    assert "id" not in triton.infer("cross_entropy", tensors(GOOD)).get_response()
+    assert "id" not in triton.infer("cross_entropy", tensors(BATCH)).get_response()
 
 
 def test_an_empty_id_and_the_length_of_a_body_that_is_all_json_are_taken(address: str) -> None:
     body, length = InferenceServerClient.generate_request_body(
-        tensors(GOOD, binary=False), outputs=asked({"count": 0}, binary=False)
+        tensors(BATCH, binary=False), outputs=asked({"count": 0}, binary=False)
     )
     assert length is None
     body = body.replace(b"{", b'{"id": "", "model_name": "ignored", ', 1)
@@ -170,8 +164,8 @@ def test_nothing_reduced_is_there_without_a_reduction(triton: Any, name: str) ->
 )
 def test_what_the_protocol_reserves_is_accepted(triton: Any, engine: Engine, more: dict[str, Any]) -> None:
     parameters: Any = {"reduction": "sum"}
-    answer = triton.infer("cross_entropy", tensors(GOOD), parameters=parameters, **more)
-    check(answer, computed(engine, "cross_entropy", GOOD | parameters))
+    answer = triton.infer("cross_entropy", tensors(BATCH), parameters=parameters, **more)
+    check(answer, computed(engine, "cross_entropy", BATCH | parameters))
 
 
 def test_a_hundred_megabytes_are_answered(triton: Any, engine: Engine) -> None:
@@ -183,7 +177,7 @@ def test_clients_with_the_same_id_at_the_same_time_get_their_own_answers(address
     start = Barrier(2)
 
     def ask(factors: range) -> list[Any]:
-        made = [tensors(GOOD | {"logits": LOGITS * np.float32(factor)}) for factor in factors]
+        made = [tensors(BATCH | {"logits": LOGITS * np.float32(factor)}) for factor in factors]
         with InferenceServerClient(address) as triton:
             start.wait(timeout=10)
             return [triton.infer("cross_entropy", each, request_id="same") for each in made]
@@ -192,5 +186,5 @@ def test_clients_with_the_same_id_at_the_same_time_get_their_own_answers(address
     with ThreadPoolExecutor(2) as clients:
         answers = chain(*clients.map(ask, halves))
     for factor, answer in zip(chain(*halves), answers, strict=True):
-        check(answer, computed(engine, "cross_entropy", GOOD | {"logits": LOGITS * np.float32(factor)}))
+        check(answer, computed(engine, "cross_entropy", BATCH | {"logits": LOGITS * np.float32(factor)}))
         assert answer.get_response()["id"] == "same"

@@ -10,14 +10,18 @@ from tritonclient.utils import InferenceServerException
 from core.declare import Kind, Measure
 from core.engine import Engine
 from core.measures import find
-from tests.service.live import (
-    LOGITS,
+from tests.service.bodies import INTEGERS, LOGITS
+from tests.service.triton.requests import (
+    FLOATS,
+    FORMS,
     Array,
     asked,
+    by_hand,
     check,
+    computed,
+    random_fields,
     tensors,
 )
-from tests.service.triton.requests import FLOATS, FORMS, INTEGERS, by_hand, computed, random_fields
 
 
 @pytest.mark.parametrize("datatype", FLOATS)

@@ -8,11 +8,7 @@ from tritonclient.utils import InferenceServerException
 
 from core.declare import Measure
 from core.measures import MEASURES
-from tests.service.live import (
-    exchange,
-    tensors,
-)
-from tests.service.triton.requests import PATH, document, random_fields
+from tests.service.triton.requests import PATH, document, exchange, random_fields, tensors
 
 
 def test_the_server_is_live_and_ready_and_says_what_it_is(address: str, triton: Any) -> None:

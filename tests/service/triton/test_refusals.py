@@ -9,18 +9,10 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from core.engine import Engine
-from tests.service.live import (
-    GOOD,
-    LENGTH,
-    REFUSALS,
-    Refusal,
-    asked,
-    check,
-    listening,
-    refused,
-    tensors,
-)
-from tests.service.triton.requests import INFER, computed, document
+from tests.service.bodies import BATCH, INFER, LENGTH
+from tests.service.live import listening
+from tests.service.triton.refusals import NOT_THERE, REFUSALS, Refusal, refused
+from tests.service.triton.requests import asked, check, computed, document, tensors
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=list(REFUSALS))
@@ -29,27 +21,12 @@ def test_a_refusal_reads_as_its_reason(address: str, triton: Any, engine: Engine
     with pytest.raises(InferenceServerException) as caught:
         triton.infer(**refusal.arguments)
     assert (caught.value.message(), caught.value.status()) == (reason, str(refusal.status))
-    check(triton.infer("cross_entropy", tensors(GOOD)), computed(engine, "cross_entropy", GOOD))  # the connection lives
+    check(
+        triton.infer("cross_entropy", tensors(BATCH)), computed(engine, "cross_entropy", BATCH)
+    )  # the connection lives
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments", "status", "request_", "says"),
-    [
-        ("get_model_metadata", ["no"], 404, "GET /v2/models/no", "there is no loss called 'no'"),
-        ("get_model_metadata", ["é b?"], 404, "GET /v2/models/%C3%A9%20b%3F", "'é b?'"),
-        ("get_model_metadata", ["kl_div", "2"], 404, "GET /v2/models/kl_div/versions/2", "kl_div has no version '2'"),
-        ("get_model_config", ["no"], 404, "GET /v2/models/no/config", "there is no loss called 'no'"),
-        ("get_model_config", ["kl_div", "0"], 404, "GET /v2/models/kl_div/versions/0/config", "has no version '0'"),
-        ("get_inference_statistics", ["kl_div", "01"], 404, "GET /v2/models/kl_div/versions/01/stats", "version '01'"),
-        ("get_inference_statistics", ["no"], 404, "GET /v2/models/no/stats", "there is no loss called 'no'"),
-        ("get_model_metadata", ["kl_div/infer"], 405, "GET /v2/models/kl_div/infer", "it takes POST"),
-        ("load_model", ["kl_div"], 404, "POST /v2/repository/models/kl_div/load", "there is nothing at /v2/rep"),
-        ("unload_model", ["kl_div"], 404, "POST /v2/repository/models/kl_div/unload", "there is nothing at /v2/rep"),
-        ("get_log_settings", [], 404, "GET /v2/logging", "there is nothing at /v2/logging"),
-        ("get_trace_settings", [], 404, "GET /v2/trace/setting", "there is nothing at /v2/trace/setting"),
-        ("get_system_shared_memory_status", [], 404, "GET /v2/systemsharedmemory/status", "there is nothing at /v2/s"),
-    ],
-)
+@pytest.mark.parametrize(("method", "arguments", "status", "request_", "says"), NOT_THERE)
 def test_what_is_not_there_reads_as_its_reason(
     address: str, triton: Any, method: str, arguments: list[str], status: int, request_: str, says: str
 ) -> None:
@@ -79,13 +56,13 @@ def test_a_body_that_is_no_request_is_refused(address: str, body: bytes, status:
 
 @pytest.mark.parametrize("length", ["-1", "+1", "1.5", "1e2", "ten", "", "0", "0x10", "99999", "9" * 30, "²"])
 def test_a_length_of_the_header_that_is_a_lie_is_refused(address: str, length: str) -> None:
-    body, _ = InferenceServerClient.generate_request_body(tensors(GOOD))
+    body, _ = InferenceServerClient.generate_request_body(tensors(BATCH))
     refused(address, 400, LENGTH, "POST", INFER, body, {LENGTH: length})
 
 
 @pytest.mark.parametrize("change", [-1, 1, -40, 40])
 def test_a_tail_of_another_size_than_its_tensors_is_refused(address: str, change: int) -> None:
-    body, length = InferenceServerClient.generate_request_body(tensors(GOOD))
+    body, length = InferenceServerClient.generate_request_body(tensors(BATCH))
     body = body + bytes(change) if change > 0 else body[:change]
     refused(address, 400, "bytes", "POST", INFER, body, {LENGTH: str(length)})
 
@@ -111,7 +88,9 @@ def test_an_answer_too_long_for_json_is_refused_and_binary_named(triton: Any) ->
 
 
 def test_a_request_in_chunks_is_answered(address: str) -> None:
-    body, length = InferenceServerClient.generate_request_body(tensors(GOOD), outputs=asked({"count": 0}, binary=False))
+    body, length = InferenceServerClient.generate_request_body(
+        tensors(BATCH), outputs=asked({"count": 0}, binary=False)
+    )
     connection = HTTPConnection(address, timeout=30)
     connection.request("POST", INFER, iter([body[:100], body[100:]]), {LENGTH: str(length)}, encode_chunked=True)
     response = connection.getresponse()

@@ -105,7 +105,7 @@ class ModelStatistics(BaseModel):
     memory_usage: list[Any]
 
 
-class Statistics(BaseModel):
+class StatisticsAnswer(BaseModel):
     """The statistics of one model or of all."""
 
     model_config = ConfigDict(protected_namespaces=())

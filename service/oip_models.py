@@ -18,7 +18,8 @@ from service import openapi
 from service.body import read_body
 from service.codings import content_coding
 from service.losses import Losses
-from service.model_documents import (
+from service.negotiation import require_oip_type
+from service.oip_documents import (
     IndexEntry,
     InputConfig,
     Live,
@@ -29,11 +30,10 @@ from service.model_documents import (
     ParameterConfig,
     Ready,
     ServerMetadata,
-    Statistics,
+    StatisticsAnswer,
     TensorConfig,
     TensorMetadata,
 )
-from service.negotiation import require_oip_type
 from service.problems import Problem
 from service.wire import oip
 from service.wire.reader import Document, plain
@@ -124,10 +124,10 @@ def add_routes(app: FastAPI, losses: Losses) -> None:
         _add_model_routes(app, losses, path)
 
 
-def _statistics(losses: Losses, names: Iterable[str]) -> Statistics:
+def _statistics(losses: Losses, names: Iterable[str]) -> StatisticsAnswer:
     common: dict[str, Any] = {"version": oip.VERSION, "response_stats": {}, "batch_stats": [], "memory_usage": []}
     reports = [{"name": name, **common, **losses.statistics[name].report()} for name in names]
-    return Statistics(model_stats=[ModelStatistics(**report) for report in reports])
+    return StatisticsAnswer(model_stats=[ModelStatistics(**report) for report in reports])
 
 
 def _add_server_routes(app: FastAPI, losses: Losses) -> None:
@@ -148,7 +148,7 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
         return Ready(ready=True)
 
     @app.get("/v2/models/stats", tags=TAGS)
-    async def all_statistics() -> Statistics:
+    async def all_statistics() -> StatisticsAnswer:
         """What every model has done since the start."""
         return _statistics(losses, losses.measures)
 
@@ -186,6 +186,6 @@ def _add_model_routes(app: FastAPI, losses: Losses, path: str) -> None:
         return configuration(find_model(measures, name, version))
 
     @app.get(f"{path}/stats", **more)
-    async def model_statistics(name: str, version: Version) -> Statistics:
+    async def model_statistics(name: str, version: Version) -> StatisticsAnswer:
         """What a model has done since the start."""
         return _statistics(losses, [find_model(measures, name, version).name])

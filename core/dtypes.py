@@ -1,0 +1,49 @@
+"""From one dtype to another: what is rounded, is rounded once, and what does not fit is refused."""
+
+import numpy as np
+
+from core.declare import FLOAT_DTYPES
+from core.errors import at, refuse
+from core.rules import Array, first, show
+
+
+def cast(name: str, numbers: Array, dtype: str) -> Array:
+    """`numbers`, float64 or int64, of the input `name` in `dtype`, rounded to nearest, ties to even.
+
+    `dtype` is one of core.declare's; bfloat16 comes as the float32 of the same value, NaN and infinities stay. Raises
+    InvalidInput for a finite number that `dtype` cannot hold.
+    """
+    if dtype in FLOAT_DTYPES:
+        with np.errstate(over="ignore"):
+            array = _to_bfloat16(numbers) if dtype == "bfloat16" else numbers.astype(dtype)
+        infinite = np.isinf(array)
+        lost = infinite & np.isfinite(numbers) if infinite.any() else None
+    else:
+        low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        array, lost = numbers.astype(dtype), (numbers < low) | (numbers > high)
+    if lost is not None and lost.any():
+        index = first(lost)
+        advice = ": ask for float64" if dtype in FLOAT_DTYPES else ""
+        found = f"{at(name, index)} is {show(numbers[index].item())}"
+        raise refuse(name, f"{found}, which {dtype} cannot hold{advice}", *index)
+    return array
+
+
+def widened(halves: Array) -> Array:
+    """bfloat16, as the bits of uint16, as float32 of the same values."""
+    wide = halves.astype(np.uint32)
+    wide <<= 16  # in place: the batch may be large
+    floats: Array = wide.view(np.float32)
+    return floats
+
+
+def _to_bfloat16(numbers: Array) -> Array:
+    """float64 rounded to bfloat16, as float32. On the way through float32 what is lost is kept as an odd last bit
+    (rounding to odd), or it would be rounded twice."""
+    near = numbers.astype(np.float32)
+    lost = (near != numbers) & (near.view(np.uint32) % 2 == 0) & np.isfinite(near)
+    odd = np.where(lost, np.nextafter(near, np.where(near < numbers, np.inf, -np.inf).astype(np.float32)), near)
+    bits = odd.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    found: Array = np.where(np.isnan(near), near, widened(rounded.astype(np.uint16)))
+    return found
