@@ -4,6 +4,7 @@ import re
 
 from starlette.types import Receive, Scope
 
+from service.cycle import Cycle
 from service.problems import ClientGone, malformed, too_large
 from service.settings import Settings
 
@@ -30,17 +31,23 @@ def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
     return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytearray:
+async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytes | bytearray:
     """The body as it was sent, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
 
-    A declared size over the limit is refused before a byte is read, any other at the first chunk over. The buffer
-    grows with what has arrived: a declared size alone takes no memory.
+    A declared size over the limit is refused before a byte is read, any other at the first chunk over. service.protocol
+    gives a body of declared size whole; of other servers, and of chunks, the buffer grows with what has arrived.
     """
     declared = header(scope, b"content-length")
     if declared is not None and not _DIGITS.fullmatch(declared):
         raise malformed("Content-Length must be a number of bytes")
     if declared is not None and int(declared) > limit:
         raise too_large(limit, setting)
+    cycle: Cycle | None = scope.get("lossmeter.cycle")
+    if cycle is not None and cycle.length is not None:
+        whole = await cycle.upload()
+        if whole is None:
+            raise ClientGone
+        return whole
     buffer, more = bytearray(), True
     while more:
         message = await receive()

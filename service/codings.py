@@ -43,7 +43,7 @@ def content_coding(scope: Scope) -> str:
     return coding
 
 
-def decoded(body: bytearray, coding: str, limit: int, setting: str) -> bytearray:
+def decoded(body: bytes | bytearray, coding: str, limit: int, setting: str) -> bytes | bytearray:
     """The body that `coding` stands for, at most `limit` bytes. Raises Problem (400 or 413)."""
     if not coding:
         return body
@@ -59,7 +59,7 @@ def decoded(body: bytearray, coding: str, limit: int, setting: str) -> bytearray
     return content
 
 
-def _pieces(body: bytearray) -> Iterator[bytes]:
+def _pieces(body: bytes | bytearray) -> Iterator[bytes]:
     for start in range(0, len(body), STEP):
         yield bytes(body[start : start + STEP])
 
@@ -70,7 +70,7 @@ def _members(count: int) -> int:
     return count + 1
 
 
-def _inflated(body: bytearray, wbits: int) -> Iterator[bytes]:
+def _inflated(body: bytes | bytearray, wbits: int) -> Iterator[bytes]:
     """What zlib makes of `body`; a gzip body may have several members."""
     members, stream = 1, zlib.decompressobj(wbits)
     for piece in _pieces(body):
@@ -86,7 +86,7 @@ def _inflated(body: bytearray, wbits: int) -> Iterator[bytes]:
         raise zlib.error("it ends too early")
 
 
-def _unzstd(body: bytearray) -> Iterator[bytes]:
+def _unzstd(body: bytes | bytearray) -> Iterator[bytes]:
     """What zstd makes of `body`, one frame or several."""
     members, stream = 1, _zstd()
     for piece in _pieces(body):

@@ -52,7 +52,7 @@ class Exchange(Protocol):
     def limit(self) -> tuple[int, str]:
         """The most bytes that the body may have, decompressed too, and that limit's name."""
 
-    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """The fields by name (arrays, options, choices), and how they want to be answered. Raises Problem or
         InvalidInput."""
 
@@ -102,7 +102,7 @@ class Losses:
         return answer, spans.server_timing()
 
     def _compute(
-        self, measure: Measure, engine: Engine, exchange: Exchange, body: bytearray, coding: str, spans: Spans
+        self, measure: Measure, engine: Engine, exchange: Exchange, body: bytes | bytearray, coding: str, spans: Spans
     ) -> tuple[Answer, int]:
         """The answer, and of how many samples."""
         spans.end("queue")

@@ -54,7 +54,7 @@ class NativeExchange:
         """See Exchange."""
         return body_limit(self.settings, json=self.sent == JSON)
 
-    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
         form = json if self.sent == JSON else safetensors
         return form.decode(body, self.measure), self

@@ -53,7 +53,7 @@ class OipExchange:
         """See Exchange."""
         return body_limit(self.settings, json=self.length is None)
 
-    def decode(self, body: bytearray) -> tuple[dict[str, Any], Reply]:
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
         length = oip_request.header_length(self.length, len(body))
         most, setting = body_limit(self.settings, json=True)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from service.protocol import Protocol
 from service.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
@@ -31,11 +30,12 @@ def config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=Protocol,
+        http="service.protocol:Protocol",
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nobody asks who the client is
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -1,0 +1,160 @@
+"""HTTP/1.1 requests out of the bytes of a connection, by httptools.
+
+What is no HTTP/1 request with one Host is refused, and fields after a chunked body (trailers) are not taken for
+headers.
+
+A request that offers to go on in another protocol, as Java's HttpClient and `curl --http2` do with `Upgrade: h2c`, is
+read as if it did not. httptools takes what follows such a head for the other protocol and never parses the body; here
+a second parser, told only how the body is framed, goes on from there.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import httptools
+
+from service.problems import Problem, malformed
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+@dataclass(slots=True)
+class Head:
+    """The head of a request: an ASGI scope, and the declared length of the body, None if that comes in chunks."""
+
+    scope: dict[str, Any]
+    length: int | None
+    keep_alive: bool
+    awaits_continue: bool
+
+
+class Reader(Protocol):
+    """Who is told what the bytes are."""
+
+    def on_head(self, head: Head) -> None:
+        """A request begins."""
+
+    def on_piece(self, piece: bytes) -> None:
+        """A piece of its body."""
+
+    def on_end(self) -> None:
+        """The end of its body."""
+
+
+@lru_cache(512)
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, as it is meant and as it was sent, and the query."""
+    parsed = httptools.parse_url(url)
+    return unquote(str(parsed.path, "ascii")), parsed.path, parsed.query or b""
+
+
+class Parser:
+    """Of one connection."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._in_head = False  # a header that comes now is one of the request's
+        self._resuming = False  # the head that is parsed now is that of _resume
+        self.skip_body()
+
+    def skip_body(self) -> None:
+        """Begin anew, with the next request's head: this one's body has been read by others."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # requests before it get their answers
+        self._offered = False  # the parser has stopped at an offer to upgrade, and another must go on
+        self._body_follows = False  # though httptools said that the message was complete at the offer
+
+    def feed(self, data: memoryview) -> None:
+        """Parse what has arrived. Raises Problem for what is no request: nothing more can be read then."""
+        while data:
+            try:
+                if self._offered:
+                    self._resume()
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data, self._offered = data[offer.args[0] :], True
+            except httptools.HttpParserError as error:
+                found = error.__context__
+                raise found if isinstance(found, Problem) else malformed("the bytes are no HTTP/1.1 request") from None
+
+    def _resume(self) -> None:
+        """Go on with a parser that knows no more than how the body is framed."""
+        follows = self._body_follows
+        self.skip_body()
+        if follows:
+            self._resuming = True
+            framing = [name + b": " + value + b"\r\n" for name, value in self._headers if name in _FRAMING]
+            self._parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        if not self._resuming:
+            self._in_head, self.url, self._headers = True, b"", []
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        if not self._resuming:
+            self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer."""
+        if self._in_head:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete. Raises Problem, which httptools passes on, where it is none of HTTP/1 with one Host."""
+        self._in_head = False
+        if self._resuming:
+            self._resuming = False
+            return
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise Problem(505, f"the request is in HTTP/{version}, but must be in HTTP/1.1")
+        known: dict[bytes, bytes] = {}
+        hosts = 0
+        for name, value in self._headers:
+            hosts += name == b"host"
+            known[name] = known[name] + b", " + value if name in known else value
+        if hosts != 1 and (hosts or version == "1.1"):
+            raise malformed(f"the request has {hosts} Host headers, but must have one")
+        codings = known.get(b"transfer-encoding", b"")
+        if codings and codings.lower() != b"chunked":
+            raise Problem(501, f"the transfer coding {str(codings[:64], 'latin-1')!r} is not spoken, only chunked")
+        if self._parser.should_upgrade():
+            self._body_follows = any(known.get(name, b"").strip(b"0") for name in _FRAMING)
+        head = Head(
+            self._scope(version),
+            length=None if codings else int(known.get(b"content-length", 0)),
+            keep_alive=version == "1.1" and self._parser.should_keep_alive(),
+            awaits_continue=known.get(b"expect", b"").lower() == b"100-continue",
+        )
+        self.reader.on_head(head)
+
+    def _scope(self, version: str) -> dict[str, Any]:
+        path, raw_path, query = _target(self.url)
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": str(self._parser.get_method(), "ascii"),
+            "scheme": "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+        }
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self.reader.on_piece(piece)
+
+    def on_message_complete(self) -> None:
+        """The body is complete, unless it follows an offer to upgrade."""
+        if not self._body_follows:
+            self.reader.on_end()
