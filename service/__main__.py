@@ -8,9 +8,9 @@ import sys
 from core import __version__
 
 from service.app import create_app
+from service.logs import set_up_logging
 from service.server import Server, config
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
-from service.telemetry import set_up_logging
 
 START_FAILED = 3
 

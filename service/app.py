@@ -1,6 +1,6 @@
 """create_app: the engine in the lifespan, the routes, one answer for every failure."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -15,11 +15,12 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import oip_models, openapi, pages
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
-from service.edge import Edge, LastResort
+from service.edge import Direct, Edge, LastResort
 from service.losses import Losses, Running
 from service.native import Info, Native, info
 from service.oip import Inference
@@ -32,6 +33,12 @@ class Service(FastAPI):
     """FastAPI, with the OpenAPI document of `measures` beside that of its own routes."""
 
     measures: Mapping[str, Measure]
+    direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        app = self.direct.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (app or super().__call__)(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -43,7 +50,7 @@ class Service(FastAPI):
 def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -> FastAPI:
     """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError."""
     running = Running()
-    metrics = Metrics()
+    metrics = Metrics(measures)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,6 +64,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
             running.engine = running.workers = None
             workers.shutdown()
             engine.close()
+            metrics.log.flush()
 
     app = Service(
         title="Lossmeter",
@@ -73,20 +81,31 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -
     _answer_failures(app)
     _add_catalogue(app, measures, running)
     _add_operations(app, settings, running, metrics)
-    losses = Losses(measures, running, settings)
+    losses = Losses(measures, running, settings, metrics.statistics)
     oip_models.add_routes(app, losses)
+    native, inference = Native(losses), Inference(losses)
     for path, endpoint in (
-        ("/v1/losses/{name}", Native(losses)),
-        ("/v2/models/{name}/infer", Inference(losses)),
-        ("/v2/models/{name}/versions/{version}/infer", Inference(losses)),
+        ("/v1/losses/{name}", native),
+        ("/v2/models/{name}/infer", inference),
+        ("/v2/models/{name}/versions/{version}/infer", inference),
     ):
         app.router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
     app.router.routes.extend(pages.routes())
     app.add_middleware(LastResort)  # the innermost; each further one is around those before it
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
+    app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics)
     app.measures = measures
     return app
+
+
+def _direct(measures: Iterable[str], native: Native, inference: Inference, metrics: Metrics) -> dict[str, ASGIApp]:
+    """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
+    found: dict[str, ASGIApp] = {}
+    for name in measures:
+        found[f"/v1/losses/{name}"] = Edge(Direct(native, {"name": name}), metrics)
+        found[f"/v2/models/{name}/infer"] = Edge(Direct(inference, {"name": name}), metrics)
+    return found
 
 
 def _answer_failures(app: FastAPI) -> None:

@@ -1,22 +1,26 @@
 """The outermost layers: request id, HEAD, one log line and one count a request; the last resort for errors."""
 
 import logging
-import uuid
+import secrets
+from itertools import count
 
+from core.errors import CoreError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body import header
-from service.problems import ClientGone, Problem, respond
+from service.problems import ClientGone, Problem, from_core, respond
 from service.telemetry import Metrics, Record
 
 log = logging.getLogger("lossmeter.service")
 
+_PROCESS, _numbers = secrets.token_hex(12), count()  # together never twice; a uuid would cost 2 us a request
+
 
 def request_id(sent: str | None) -> str:
     """What the client sent, if it is at most 128 visible ASCII characters, else a new one."""
-    if sent and len(sent) <= 128 and all("!" <= character <= "~" for character in sent):
+    if sent and len(sent) <= 128 and sent.isascii() and sent.isprintable() and " " not in sent:
         return sent
-    return uuid.uuid4().hex
+    return f"{_PROCESS}{next(_numbers):08x}"
 
 
 class Edge:
@@ -32,7 +36,9 @@ class Edge:
             return
         record = Record(request_id(header(scope, b"x-request-id")), scope["method"], scope["path"])
         head = scope["method"] == "HEAD"
-        scope = {**scope, "method": "GET" if head else scope["method"], "lossmeter.record": record}
+        if head:
+            scope = {**scope, "method": "GET"}
+        scope["lossmeter.record"] = record
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -42,17 +48,17 @@ class Edge:
                 message = {**message, "body": b""}
             await send(message)
 
-        with self.metrics.in_flight.track_inprogress():
-            try:
-                await self.app(scope, receive, send_on)
-            except ClientGone:
-                record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
-            except Problem as problem:  # of the middleware; the app answers its own
-                await respond(problem, record.request_id, record.path)(scope, receive, send_on)
-            except Exception:
-                await answer_failure(scope, receive, send_on)
-            finally:
-                self.metrics.observe(record)
+        self.metrics.begin()
+        try:
+            await self.app(scope, receive, send_on)
+        except ClientGone:
+            record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
+        except Problem as problem:  # of the middleware; the app answers its own
+            await respond(problem, record.request_id, record.path)(scope, receive, send_on)
+        except Exception:
+            await answer_failure(scope, receive, send_on)
+        finally:
+            self.metrics.end(record)
 
 
 class LastResort:
@@ -71,6 +77,23 @@ class LastResort:
             if scope["type"] != "http":
                 raise
             await answer_failure(scope, receive, send)
+
+
+class Direct:
+    """An endpoint that needs no router, and what answers for it where it raises a Problem or CoreError."""
+
+    def __init__(self, endpoint: ASGIApp, parameters: dict[str, str]) -> None:
+        self.endpoint, self.parameters = endpoint, parameters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["path_params"] = self.parameters
+        try:
+            await self.endpoint(scope, receive, send)
+        except (Problem, CoreError) as error:
+            record: Record = scope["lossmeter.record"]
+            problem = error if isinstance(error, Problem) else from_core(error)
+            await respond(problem, record.request_id, record.path)(scope, receive, send)
 
 
 async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """The one path from a body to an answer, whatever carries it: /v1 and /v2 differ only in their Exchange.
 
-The work is done off the event loop: decompress, decode, validate, check, compute, reduce, encode, compress.
+The work is to decompress, decode, validate, check, compute, reduce, encode and compress. It is done off the event
+loop, but where it is less than the way to another thread and back.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine
 from core.reduction import Result, reduce
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service import schemas
@@ -23,6 +23,8 @@ from service.problems import unavailable
 from service.settings import Settings
 from service.statistics import Spans, Statistics
 from service.telemetry import Record
+
+INLINE_BYTES, INLINE_ELEMENTS = 2**16, 2**14  # up to here the loop does it: 0.08 ms less of 0.15 at 64 x 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +73,70 @@ class Running:
         return self.engine, self.workers
 
 
+class Work:
+    """One request's way from its body to its answer, in two steps, each on whatever thread."""
+
+    def __init__(self, losses: "Losses", measure: Measure, engine: Engine, exchange: Exchange, coding: str) -> None:
+        self.losses, self.measure, self.engine, self.exchange, self.coding = losses, measure, engine, exchange, coding
+        self.body: bytes | bytearray = b""
+        self.spans = Spans()
+
+    def prepare(self) -> int:
+        """Decode, validate, check: how many elements are to be computed. Raises Problem or CoreError."""
+        self.spans.end("queue")
+        body, self.body = self.body, b""
+        fields, self.reply = self.exchange.decode(decoded(body, self.coding, *self.exchange.limit))
+        given = schemas.validate(self.losses.request_models[self.measure.name], self.measure, fields)
+        self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
+        self.spans.end("decode")
+        self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.losses.settings.max_elements)
+        self.reply.require_room(self.batch.samples, per_sample=self.per_sample)
+        return max(array.size for array in self.batch.arrays.values())
+
+    def finish(self) -> Answer:
+        """Compute, reduce, encode, compress. Raises Problem or CoreError."""
+        result = reduce(self.batch, self.engine.per_sample(self.batch))
+        self.spans.end("compute")
+        answer = self.reply.encode(result, per_sample=self.per_sample)
+        if answer.coding:
+            answer = replace(answer, content=compress(answer.content, answer.coding))
+        self.spans.end("encode")
+        self.rows = int(result.totals["count"] + result.totals["ignored"])
+        return answer
+
+    def both(self) -> Answer:
+        """The whole way."""
+        self.prepare()
+        return self.finish()
+
+
 class Losses:
     """Computes the losses of requests, and counts them."""
 
-    def __init__(self, measures: Mapping[str, Measure], running: Running, settings: Settings) -> None:
-        self.measures, self.running, self.settings = measures, running, settings
+    def __init__(
+        self,
+        measures: Mapping[str, Measure],
+        running: Running,
+        settings: Settings,
+        statistics: Mapping[str, Statistics],
+    ) -> None:
+        self.measures, self.running, self.settings, self.statistics = measures, running, settings, statistics
         self.request_models = {name: schemas.request_model(measure) for name, measure in measures.items()}
-        self.statistics = {name: Statistics() for name in measures}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, measure: Measure, exchange: Exchange) -> None:
         """Answer one request. Raises Problem or CoreError."""
         answer, timing = await self._answer(scope, receive, measure, exchange)  # the body is gone before it is sent
-        headers = {**answer.headers, "Server-Timing": timing}
+        headers = {
+            "content-type": answer.media_type,
+            "content-length": str(len(answer.content)),
+            "server-timing": timing,
+            **answer.headers,
+        }
         if answer.coding:
-            headers |= {"Content-Encoding": answer.coding, "Vary": "Accept-Encoding"}
-        await Response(answer.content, media_type=answer.media_type, headers=headers)(scope, receive, send)
+            headers |= {"content-encoding": answer.coding, "vary": "Accept-Encoding"}
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": answer.content})
 
     async def _answer(self, scope: Scope, receive: Receive, measure: Measure, exchange: Exchange) -> tuple[Answer, str]:
         record: Record = scope["lossmeter.record"]
@@ -94,28 +145,14 @@ class Losses:
             coding = content_coding(scope)
             engine, workers = self.running.ready()
             body = await read_body(scope, receive, *exchange.limit)
-            spans = Spans()
-            work = (measure, engine, exchange, body, coding, spans)
-            answer, samples = await asyncio.get_running_loop().run_in_executor(workers, self._compute, *work)
-        record.samples = samples
-        statistics.succeeded(spans, samples)
-        return answer, spans.server_timing()
-
-    def _compute(
-        self, measure: Measure, engine: Engine, exchange: Exchange, body: bytes | bytearray, coding: str, spans: Spans
-    ) -> tuple[Answer, int]:
-        """The answer, and of how many samples."""
-        spans.end("queue")
-        fields, reply = exchange.decode(decoded(body, coding, *exchange.limit))
-        given = schemas.validate(self.request_models[measure.name], measure, fields)
-        per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
-        spans.end("decode")
-        batch = prepare(measure, given, dtype=dtype, max_elements=self.settings.max_elements)
-        reply.require_room(batch.samples, per_sample=per_sample)
-        result = reduce(batch, engine.per_sample(batch))
-        spans.end("compute")
-        answer = reply.encode(result, per_sample=per_sample)
-        if answer.coding:
-            answer = replace(answer, content=compress(answer.content, answer.coding))
-        spans.end("encode")
-        return answer, int(result.totals["count"] + result.totals["ignored"])
+            work = Work(self, measure, engine, exchange, coding)
+            work.body, small = body, len(body) <= INLINE_BYTES and not coding
+            del body  # which is gone once it is decoded
+            if small and work.prepare() <= INLINE_ELEMENTS:
+                answer = work.finish()
+            else:
+                step = work.finish if small else work.both
+                answer = await asyncio.get_running_loop().run_in_executor(workers, step)
+        record.samples = work.rows
+        statistics.succeeded(work.spans, work.rows)
+        return answer, work.spans.server_timing()

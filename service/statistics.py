@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from service.counters import Rows
+
 PARTS = {"queue": "queue", "decode": "compute_input", "compute": "compute_infer", "encode": "compute_output"}
+DURATIONS = {name: (f"{name} count", f"{name} ns") for name in ("success", "fail", *PARTS.values())}
 
 
 class Spans:
@@ -26,12 +29,10 @@ class Spans:
 
 
 class Statistics:
-    """The counts of one loss; they only grow. For use on the event loop alone, which is its lock."""
+    """The counts of one loss; they only grow. `places` are those of its counters in `rows`."""
 
-    def __init__(self) -> None:
-        self.last_inference = 0
-        self.rows = 0
-        self.durations = {name: [0, 0] for name in ("success", "fail", *PARTS.values())}  # count, nanoseconds
+    def __init__(self, rows: Rows, places: dict[str, int]) -> None:
+        self.rows, self.places = rows, places
 
     @contextmanager
     def failure_counted(self) -> Iterator[None]:
@@ -45,23 +46,29 @@ class Statistics:
 
     def succeeded(self, spans: Spans, rows: int) -> None:
         """Count an answered request for `rows` samples."""
-        self.last_inference = time.time_ns() // 10**6
-        self.rows += rows
+        own = self.rows.own
+        own[self.places["last_inference"]] = time.time_ns() // 10**6
+        own[self.places["rows"]] += rows
         self._add("success", sum(spans.parts.values()))
         for name, part in PARTS.items():
             self._add(part, spans.parts[name])
 
     def _add(self, name: str, nanoseconds: int) -> None:
-        self.durations[name][0] += 1
-        self.durations[name][1] += nanoseconds
+        own, (count, ns) = self.rows.own, DURATIONS[name]
+        own[self.places[count]] += 1
+        own[self.places[ns]] += nanoseconds
 
     def report(self) -> dict[str, Any]:
-        """The counts, under the names of the extension."""
-        durations = {name: {"count": count, "ns": ns} for name, (count, ns) in self.durations.items()}
+        """The counts of all processes, under the names of the extension."""
+
+        def total(name: str) -> int:
+            return self.rows.total(self.places[name])
+
+        durations = {name: {"count": total(count), "ns": total(ns)} for name, (count, ns) in DURATIONS.items()}
         nothing = {"count": 0, "ns": 0}
         return {
-            "last_inference": self.last_inference,
-            "inference_count": self.rows,
-            "execution_count": self.durations["success"][0],
+            "last_inference": self.rows.latest(self.places["last_inference"]),
+            "inference_count": total("rows"),
+            "execution_count": durations["success"]["count"],
             "inference_stats": durations | {"cache_hit": nothing, "cache_miss": nothing},
         }

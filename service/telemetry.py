@@ -1,18 +1,24 @@
-"""What the service says of itself: Prometheus metrics and one log line a request."""
+"""What the service counts of its requests: Prometheus metrics, and the statistics of the Open Inference Protocol."""
 
-import json
-import logging
-import sys
 import time
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-access = logging.getLogger("lossmeter.access")
+from service.counters import Layout, Rows
+from service.logs import AccessLog
+from service.statistics import DURATIONS, Statistics
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SAMPLES = tuple(float(4**power) for power in range(13))
+STATUSES = (0, 499, *map(int, HTTPStatus))  # 0: no answer was begun; 499: the client hung up
 
 
 @dataclass(slots=True)
@@ -22,87 +28,89 @@ class Record:
     request_id: str
     method: str
     path: str
-    started: float = field(default_factory=time.perf_counter)
+    started: int = field(default_factory=time.perf_counter_ns)
     status: int = 0
     measure: str = ""
     samples: int | None = None
 
 
-class Metrics:
-    """The counters of one process."""
+class Metrics(Collector):
+    """The counters of requests, by measure; "" stands for requests that asked for none.
 
-    def __init__(self) -> None:
+    `memory`, `count` and `own` are those of service.counters.Rows.
+    """
+
+    def __init__(self, measures: Iterable[str] = (), memory: Any = None, *, count: int = 1, own: int = 0) -> None:
+        names = ("", *measures)
+        layout = Layout()
+        self._requests = layout.family(names, STATUSES)
+        self._seconds = layout.family(names, range(len(SECONDS) + 2))  # a bucket past the last, then the sum, in ns
+        self._samples = layout.family(names, range(len(SAMPLES) + 2))
+        self._in_flight = layout.family([""])[("",)]
+        kept = layout.family(names[1:], ("last_inference", "rows", *chain(*DURATIONS.values())))
+        self.size = layout.size
+        self.rows = Rows(layout.size, memory, count=count, own=own)
+        self.rows.own[self._in_flight] = 0  # of a process that took the row over from one that died
+        self.statistics = {
+            name: Statistics(self.rows, {part: place for (measure, part), place in kept.items() if measure == name})
+            for name in names[1:]
+        }
+        self.log = AccessLog()
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "lossmeter_requests_total",
-            "Requests answered, by loss (empty: no loss was asked for) and status.",
-            ["measure", "status"],
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
-            "lossmeter_request_seconds",
-            "Seconds from a request's head to its answer, by loss.",
-            ["measure"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.samples = Histogram(
-            "lossmeter_batch_samples",
-            "Samples in a computed batch, by loss.",
-            ["measure"],
-            buckets=SAMPLES,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge("lossmeter_in_flight_requests", "Requests being answered now.", registry=self.registry)
+        self.registry.register(self)
 
-    def observe(self, record: Record) -> None:
+    def begin(self) -> None:
+        """A request is being answered."""
+        self.rows.own[self._in_flight] += 1
+
+    def end(self, record: Record) -> None:
         """Count a request that has ended, and log its line."""
-        seconds = time.perf_counter() - record.started
-        self.requests.labels(record.measure, str(record.status)).inc()
-        self.seconds.labels(record.measure).observe(seconds)
+        took, row, measure = time.perf_counter_ns() - record.started, self.rows.own, record.measure
+        row[self._in_flight] -= 1
+        row[self._requests[measure, record.status]] += 1
+        row[self._seconds[measure, bisect_left(SECONDS, took / 1e9)]] += 1
+        row[self._seconds[measure, len(SECONDS) + 1]] += took
         if record.samples is not None:
-            self.samples.labels(record.measure).observe(record.samples)
+            row[self._samples[measure, bisect_left(SAMPLES, record.samples)]] += 1
+            row[self._samples[measure, len(SAMPLES) + 1]] += record.samples
         fields: dict[str, Any] = {
             "method": record.method,
             "path": record.path[:256],
             "status": record.status,
-            "ms": round(seconds * 1000, 3),
+            "ms": took // 1000 / 1000,
             "request_id": record.request_id,
         }
-        if record.measure:
-            fields |= {"measure": record.measure, "samples": record.samples}
-        access.info("request", extra={"fields": fields})
+        if measure:
+            fields["measure"], fields["samples"] = measure, record.samples
+        self.log.add(fields)
 
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of all processes, for prometheus_client to write."""
+        requests = CounterMetricFamily(
+            "lossmeter_requests",
+            "Requests answered, by loss (empty: no loss was asked for) and status.",
+            labels=["measure", "status"],
+        )
+        for (measure, status), place in self._requests.items():
+            if total := self.rows.total(place):
+                requests.add_metric([measure, str(status)], total)
+        yield requests
+        said = "Seconds from a request's head to its answer, by loss."
+        yield self._histogram("lossmeter_request_seconds", said, self._seconds, SECONDS, 1e-9)
+        said = "Samples in a computed batch, by loss."
+        yield self._histogram("lossmeter_batch_samples", said, self._samples, SAMPLES, 1)
+        in_flight = self.rows.total(self._in_flight)
+        yield GaugeMetricFamily("lossmeter_in_flight_requests", "Requests being answered now.", in_flight)
 
-class LineFormatter(logging.Formatter):
-    """One line a record, whatever a client sent: JSON, or text with quoted values. Only as text, the traceback of a
-    failure stands on indented lines below its own."""
-
-    def __init__(self, form: str) -> None:
-        super().__init__("%(message)s")
-        self.form = form
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        message = super().format(record)
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        if self.form == "json":
-            entry = {"time": moment, "level": record.levelname.lower(), "logger": record.name, "message": message}
-            return json.dumps(entry | fields)  # all of it ASCII: nothing in it can move a terminal's cursor
-        words = " ".join(f"{name}={self._word(value)}" for name, value in fields.items())
-        text = words or message.replace("\r", "\\r").replace("\n", "\\n" if record.exc_info is None else "\n  ")
-        return f"{moment} {record.levelname.lower():7} {record.name} {text}"
-
-    @staticmethod
-    def _word(value: object) -> str:
-        text = str(value)
-        return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
-
-
-def set_up_logging(level: str, form: str) -> None:
-    """Send every log record to standard output, in `form` ("text" or "json")."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(LineFormatter(form))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn.error").name = "lossmeter.server"
+    def _histogram(
+        self, name: str, said: str, places: dict[tuple[Any, ...], int], bounds: Sequence[float], unit: float
+    ) -> Metric:
+        histogram = HistogramMetricFamily(name, said, labels=["measure"])
+        for measure in dict.fromkeys(measure for measure, _ in places):
+            buckets, reached = [], 0
+            for bucket, bound in enumerate([*map(str, bounds), "+Inf"]):
+                reached += self.rows.total(places[measure, bucket])
+                buckets.append((bound, reached))
+            if reached:
+                histogram.add_metric([measure], buckets, self.rows.total(places[measure, len(bounds) + 1]) * unit)
+        return histogram

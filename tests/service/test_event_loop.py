@@ -1,15 +1,18 @@
-"""The event loop is free while a loss is computed."""
+"""The event loop is free while a loss is computed, but for a loss that is less work than to hand it over."""
 
+import json
 import threading
 from typing import Any
 
 import pytest
 
 from core.engine import Engine
-from tests.service.conftest import GOOD
+from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
-from tests.service.raw import LOSSES, connected, loss, request
+from tests.service.raw import connected, loss, request
 
+LARGE = json.dumps({"logits": [[0.0, 0.0]] * 10_000, "targets": [1] * 10_000}).encode()
+BROADCAST = json.dumps({"log_probabilities": [[0.0]] * 200, "targets": [[0.5] * 200]}).encode()  # small, not its work
 SECONDS = 30  # which only keep a test from hanging: nothing here takes long
 
 
@@ -23,7 +26,7 @@ def test_others_are_answered_while_a_loss_is_computed(monkeypatch: pytest.Monkey
 
     with listening() as address, connected(address) as computing, connected(address) as other:
         monkeypatch.setattr(Engine, "per_sample", wait)
-        computing.send(request(GOOD))
+        computing.send(request(LARGE))
         try:
             assert begun.wait(SECONDS)
             for path in ("/livez", "/v2/health/live"):
@@ -31,4 +34,25 @@ def test_others_are_answered_while_a_loss_is_computed(monkeypatch: pytest.Monkey
                 assert other.read()[0] == 200
         finally:
             others_answered.set()
-        assert loss(computing.read()) == LOSSES[GOOD]
+        assert loss(computing.read()) == pytest.approx(0.6931472)
+
+
+def threads_that_compute(monkeypatch: pytest.MonkeyPatch, *requests: tuple[str, bytes]) -> list[str]:
+    """The names of the threads on which `requests`, paths and bodies, are computed."""
+    real, names = Engine.per_sample, []
+
+    def note(*arguments: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return real(*arguments)
+
+    with listening() as address, connected(address) as wire:
+        monkeypatch.setattr(Engine, "per_sample", note)
+        for path, body in requests:
+            wire.send(request(body, path=path))
+            assert wire.read()[0] == 200
+    return names
+
+
+def test_a_small_loss_is_computed_on_the_loop_and_any_other_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = threads_that_compute(monkeypatch, (LOSS, GOOD), (LOSS, LARGE), ("/v1/losses/kl_div", BROADCAST))
+    assert [name.startswith("request") for name in names] == [False, True, True]
