@@ -7,12 +7,9 @@ import sys
 
 from core import __version__
 
-from service.app import create_app
 from service.logs import set_up_logging
-from service.server import Server, config
+from service.server import serve
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
-
-START_FAILED = 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,10 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     for name in unknown():
         logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)
-    server = Server(config(create_app(settings), settings))
-    server.run()
-    if not server.started:
-        sys.exit(START_FAILED)
+    code = serve(settings)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

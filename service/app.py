@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from core import __version__
+from core import __version__, cpus
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import CoreError, Fault, InvalidInput, mistyped
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import oip_models, openapi, pages
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
+from service.counters import Shared
 from service.edge import Direct, Edge, LastResort
 from service.losses import Losses, Running
 from service.native import Info, Native, info
@@ -47,14 +48,18 @@ class Service(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES) -> FastAPI:
-    """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError."""
+def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, shared: Shared | None = None) -> Service:
+    """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError.
+
+    `shared` is where it counts if it is one of several workers.
+    """
     running = Running()
-    metrics = Metrics(measures)
+    metrics = Metrics(measures, shared)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = Engine(measures.values(), device=settings.device, threads=settings.threads)
+        threads = settings.threads or max(1, cpus.threads() // settings.workers)
+        engine = Engine(measures.values(), device=settings.device, threads=threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
         try:

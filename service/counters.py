@@ -5,8 +5,11 @@ processes share, so that each adds to its own and whoever is asked adds up all o
 where prometheus_client's counter with labels takes 1.5 and its multiprocess files 3.
 """
 
+import os
 from collections.abc import Sequence
+from ctypes import c_longlong
 from itertools import product
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 
@@ -24,15 +27,11 @@ class Layout:
 
 
 class Rows:
-    """The rows of `count` processes, of which this one writes that at `own`.
+    """The rows of all processes, of which this one writes its own. Without `shared` there is one, in this process."""
 
-    `memory` is a buffer of 8 * count * size bytes, zeroed, such as multiprocessing's RawArray; None for one process.
-    """
-
-    def __init__(self, size: int, memory: Any = None, *, count: int = 1, own: int = 0) -> None:
-        whole = memoryview(bytearray(8 * size) if memory is None else memory).cast("B").cast("q")
-        self._rows = [whole[place * size : (place + 1) * size] for place in range(count)]
-        self.own = self._rows[own]
+    def __init__(self, size: int, shared: "Shared | None" = None) -> None:
+        self._rows = shared.rows(size) if shared else [memoryview(bytearray(8 * size)).cast("q")]
+        self.own = self._rows[shared.claim() if shared else 0]
 
     def total(self, place: int) -> int:
         """What the counter at `place` has come to in all processes."""
@@ -41,3 +40,38 @@ class Rows:
     def latest(self, place: int) -> int:
         """The largest of all processes."""
         return max(row[place] for row in self._rows)
+
+
+class Shared:
+    """Rows in memory that a process shares with those that it spawns: one each, and some for those that replace them.
+
+    A row outlives the process that wrote it, and is gone on with by another, so that no count is ever lost.
+    """
+
+    def __init__(self, context: SpawnContext, size: int, processes: int) -> None:
+        self.count = 2 * processes + 2  # a restart starts the new before it ends the old
+        self._lock = context.Lock()
+        self._owners = context.RawArray(c_longlong, self.count)
+        self._memory = context.RawArray(c_longlong, self.count * size)
+
+    def rows(self, size: int) -> list[memoryview]:
+        """The rows, each of `size` counters."""
+        whole = memoryview(self._memory).cast("B").cast("q")
+        return [whole[place * size : (place + 1) * size] for place in range(self.count)]
+
+    def claim(self) -> int:
+        """The number of the row that this process is to write."""
+        with self._lock:
+            free = next(place for place, owner in enumerate(self._owners) if not owner or not _lives(owner))
+            self._owners[free] = os.getpid()
+        return free
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

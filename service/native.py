@@ -88,6 +88,7 @@ class Info(BaseModel):
     limits: Limits
     device: str
     execution_provider: str
+    workers: int
     threads: int
     onnxruntime: str
 
@@ -101,6 +102,7 @@ def info(engine: Engine, settings: Settings, version: str) -> Info:
         limits=limits,
         device=engine.device,
         execution_provider=engine.provider,
+        workers=settings.workers,
         threads=engine.threads,
         onnxruntime=engine.onnxruntime_version,
     )

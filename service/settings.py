@@ -37,8 +37,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Processes that share the port.")
     threads: int = Field(
-        0, ge=0, le=1024, description="Threads that compute; 0 takes what CPU affinity and the cgroup's quota allow."
+        0,
+        ge=0,
+        le=1024,
+        description="Threads that compute in a worker; 0 divides what CPU affinity and the cgroup's quota allow.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the graphs run: auto takes CUDA where onnxruntime has it and there is a card."

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.counters import Layout, Rows
+from service.counters import Layout, Rows, Shared
 from service.logs import AccessLog
 from service.statistics import DURATIONS, Statistics
 
@@ -35,12 +35,9 @@ class Record:
 
 
 class Metrics(Collector):
-    """The counters of requests, by measure; "" stands for requests that asked for none.
+    """The counters of requests, by measure; "" stands for requests that asked for none."""
 
-    `memory`, `count` and `own` are those of service.counters.Rows.
-    """
-
-    def __init__(self, measures: Iterable[str] = (), memory: Any = None, *, count: int = 1, own: int = 0) -> None:
+    def __init__(self, measures: Iterable[str] = (), shared: Shared | None = None) -> None:
         names = ("", *measures)
         layout = Layout()
         self._requests = layout.family(names, STATUSES)
@@ -49,7 +46,7 @@ class Metrics(Collector):
         self._in_flight = layout.family([""])[("",)]
         kept = layout.family(names[1:], ("last_inference", "rows", *chain(*DURATIONS.values())))
         self.size = layout.size
-        self.rows = Rows(layout.size, memory, count=count, own=own)
+        self.rows = Rows(layout.size, shared)
         self.rows.own[self._in_flight] = 0  # of a process that took the row over from one that died
         self.statistics = {
             name: Statistics(self.rows, {part: place for (measure, part), place in kept.items() if measure == name})
