@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Choice, Kind, Measure, Tensor
+from core.dtypes import name_of
 from core.errors import Fault, InvalidInput, missing, mistyped, unknown
 from core.rules import Array
 
@@ -34,12 +35,15 @@ def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
     """Sort `given` by the declaration of `measure`. Raises InvalidInput with every name and type that is wrong."""
     faults = [unknown(name, measure.name, measure.names) for name in given if name not in measure.names]
     arrays: dict[str, Array] = {}
+    untyped = []
     for tensor in measure.tensors:
         if tensor.name in given:
             value = given[tensor.name]
-            array = value.array if isinstance(value, Untyped) else value
-            fault = _array_fault(tensor, array)
-            arrays[tensor.name] = array
+            if isinstance(value, Untyped):
+                untyped.append(tensor.name)
+                value = value.array
+            fault = _array_fault(tensor, value)
+            arrays[tensor.name] = value
             faults += [fault] if fault else []
         elif tensor.required:
             faults.append(missing(tensor.name, tensor.says))
@@ -50,16 +54,15 @@ def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
     if faults:
         raise InvalidInput(faults)
     for name, array in arrays.items():
-        if array.dtype.name == "bfloat16":
+        if name_of(array.dtype) == "bfloat16":
             arrays[name] = array.astype(np.float32)
-    return Arguments(arrays, frozenset(n for n in arrays if isinstance(given[n], Untyped)), options, choices)
+    return Arguments(arrays, frozenset(untyped), options, choices)
 
 
 def _array_fault(tensor: Tensor, array: object) -> Fault | None:
     if not isinstance(array, np.ndarray):
         return mistyped(tensor.name, array, tensor.says)
-    good = array.dtype.name in FLOAT_DTYPES if tensor.kind is Kind.FLOAT else array.dtype.name in INDEX_DTYPES
-    if good:
+    if name_of(array.dtype) in (FLOAT_DTYPES if tensor.kind is Kind.FLOAT else INDEX_DTYPES):
         return None
     return Fault(
         (tensor.name,), f"{tensor.name} is an array of {array.dtype.name}, but must be {tensor.says}{tensor.advice}"

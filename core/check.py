@@ -11,12 +11,14 @@ import numpy as np
 
 from core.arguments import Arguments, parse
 from core.declare import Kind, Measure
-from core.dtypes import cast
+from core.dtypes import cast, name_of
 from core.errors import InvalidInput, refuse
 from core.rules import Array, IndexOf
 from core.shapes import Shape, class_axis, layout, limit_elements, sample_shape
 
 MAX_ELEMENTS = 2**30
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+OPTION_DTYPES = {Kind.FLOAT: FLOAT64, Kind.INDEX: np.dtype(np.int64)}  # options keep the precision that they came in
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def prepare(
     samples = sample_shape(measure, arguments.arrays, axis)
     limit_elements(arguments.arrays, samples, max_elements)
     computed_in = _dtype(measure, arguments, dtype)
-    arrays = {name: _narrowed(name, arguments, computed_in) for name in arguments.arrays}
+    arrays = {name: _narrowed(name, array, computed_in) for name, array in arguments.arrays.items()}
     _check_values(measure, arguments, arrays, main.shape[axis] if measure.over_classes else 0)
 
     left_out = _left_out(measure, arguments)
@@ -84,57 +86,54 @@ def _refuse_shapeless(measure: Measure, arguments: Arguments) -> None:
 def _dtype(measure: Measure, arguments: Arguments, dtype: str) -> np.dtype[Any]:
     """What is computed in: the required float inputs promoted; weights follow."""
     floats = [tensor for tensor in measure.tensors if tensor.kind is Kind.FLOAT and tensor.name in arguments.arrays]
-    typed = {t.name: arguments.arrays[t.name].dtype.name for t in floats if t.name not in arguments.untyped}
+    typed = {t.name: name_of(arguments.arrays[t.name].dtype) for t in floats if t.name not in arguments.untyped}
     lists = ("float64" if "float64" in typed.values() else "float32") if typed else dtype
     required = [typed.get(tensor.name, lists) for tensor in floats if tensor.required]
-    return np.dtype(np.float64 if "float64" in required else np.float32)
+    return FLOAT64 if "float64" in required else FLOAT32
 
 
-def _narrowed(name: str, arguments: Arguments, dtype: np.dtype[Any]) -> Array:
+def _narrowed(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The array, in float32 if it is float64 and that is computed in; a finite number that is lost by it is refused."""
-    array = arguments.arrays[name]
-    return cast(name, array, "float32") if array.dtype.name == "float64" and dtype == np.float32 else array
+    return cast(name, array, "float32") if dtype is FLOAT32 and name_of(array.dtype) == "float64" else array
 
 
 def _check_values(measure: Measure, arguments: Arguments, arrays: dict[str, Array], classes: int) -> None:
-    values = arrays | {name: np.asarray(value) for name, value in arguments.options.items()}
-    bound = {**arguments.choices, **arguments.options, "classes": classes}
-    found = [
-        rule.check(tensor.name, values[tensor.name], bound)
-        for tensor in measure.inputs
-        if tensor.name in values
-        for rule in tensor.rules
-    ]
-    faults = [fault for fault in found if fault]
-    if faults:
-        raise InvalidInput(faults)
+    """Test what was given; the defaults satisfy their rules."""
+    options = arguments.options
+    bound = {**arguments.choices, **options, "classes": classes}
+    faults = []
+    for tensor, rule in measure.rules:
+        if tensor.name in arrays:
+            faults.append(rule.check(tensor.name, arrays[tensor.name], bound))
+        elif tensor.is_option and options[tensor.name] != tensor.default:
+            faults.append(rule.check(tensor.name, np.asarray(options[tensor.name]), bound))
+    if any(faults):
+        raise InvalidInput(fault for fault in faults if fault)
 
 
 def _left_out(measure: Measure, arguments: Arguments) -> frozenset[str]:
     """The neutral inputs that were not given, and the neutral options at their default."""
-    given = set(arguments.arrays) | {o.name for o in measure.options if arguments.options[o.name] != o.default}
-    return frozenset(tensor.name for tensor in measure.inputs if tensor.neutral and tensor.name not in given)
+    arrays, options = arguments.arrays, arguments.options
+    return frozenset(
+        t.name for t in measure.neutral if t.name not in arrays and options.get(t.name, t.default) == t.default
+    )
 
 
 def _shared(
     measure: Measure, arguments: Arguments, arrays: dict[str, Array], dtype: np.dtype[Any], left_out: frozenset[str]
 ) -> dict[str, Array]:
     """The inputs that every block of samples sees whole: class weights and options."""
-    whole = {
-        t.name: np.ascontiguousarray(arrays[t.name], dtype)
-        for t in measure.tensors
-        if not t.by_sample and t.name in arrays
-    }
-    kinds = {Kind.FLOAT: np.float64, Kind.INDEX: np.int64}
-    options = {o.name: np.asarray(arguments.options[o.name], kinds[o.kind]) for o in measure.options}
-    return {name: value for name, value in (whole | options).items() if name not in left_out}
+    shared = {t.name: np.ascontiguousarray(arrays[t.name], dtype) for t in measure.by_class if t.name in arrays}
+    for option in measure.options:
+        if option.name not in left_out:
+            shared[option.name] = np.asarray(arguments.options[option.name], OPTION_DTYPES[option.kind])
+    return shared
 
 
 def _ignored(measure: Measure, arguments: Arguments) -> int:
     """How many indices equal the option that marks samples to skip."""
     return sum(
         int(np.count_nonzero(arguments.arrays[tensor.name] == arguments.options[rule.unless]))
-        for tensor in measure.tensors
-        for rule in tensor.rules
+        for tensor, rule in measure.rules
         if isinstance(rule, IndexOf)
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from types import EllipsisType
 from typing import Any
 
@@ -119,7 +120,7 @@ class Example:
     per_sample: tuple[float, ...] | float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # no slots: what follows from a declaration is kept; one measure equals only itself
 class Measure:
     """A loss: its inputs, its formula as an ONNX graph and in float64 NumPy, and worked examples.
 
@@ -147,17 +148,17 @@ class Measure:
         """The first line of the docstring."""
         return self.doc.strip().splitlines()[0]
 
-    @property
+    @cached_property
     def main(self) -> Tensor:
         """The input that sets the shapes of the others."""
         return self.inputs[0]
 
-    @property
+    @cached_property
     def over_classes(self) -> bool:
         """Whether a sample is a row of classes, rather than one element."""
         return "classes" in self.main.dims
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Every name that a request may use: inputs, options, choices."""
         return tuple(tensor.name for tensor in self.inputs) + tuple(choice.name for choice in self.choices)
@@ -172,12 +173,42 @@ class Measure:
         """The options and the choices."""
         return (*self.options, *self.choices)
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """The inputs that have axes."""
         return tuple(tensor for tensor in self.inputs if not tensor.is_option)
 
-    @property
+    @cached_property
     def options(self) -> tuple[Tensor, ...]:
         """The inputs that are scalars."""
         return tuple(tensor for tensor in self.inputs if tensor.is_option)
+
+    @cached_property
+    def neutral(self) -> tuple[Tensor, ...]:
+        """The inputs that a graph may be without."""
+        return tuple(tensor for tensor in self.inputs if tensor.neutral)
+
+    @cached_property
+    def by_sample(self) -> tuple[Tensor, ...]:
+        """The arrays that have a value or a row for each sample."""
+        return tuple(tensor for tensor in self.tensors if tensor.by_sample)
+
+    @cached_property
+    def rows(self) -> frozenset[str]:
+        """The names of the arrays that have a row of classes for each sample."""
+        return frozenset(tensor.name for tensor in self.by_sample if "classes" in tensor.dims)
+
+    @cached_property
+    def by_class(self) -> tuple[Tensor, ...]:
+        """The arrays that every sample shares."""
+        return tuple(tensor for tensor in self.tensors if not tensor.by_sample)
+
+    @cached_property
+    def rules(self) -> tuple[tuple[Tensor, Rule], ...]:
+        """Every rule beside the input that it is of."""
+        return tuple((tensor, rule) for tensor in self.inputs for rule in tensor.rules)
+
+    @cached_property
+    def graph_choices(self) -> tuple[Choice, ...]:
+        """The choices that select a graph."""
+        return tuple(choice for choice in self.choices if choice.role is Role.GRAPH)

@@ -1,10 +1,19 @@
 """From one dtype to another: what is rounded, is rounded once, and what does not fit is refused."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from core.declare import FLOAT_DTYPES
 from core.errors import at, refuse
 from core.rules import Array, first, show
+
+
+@lru_cache(64)
+def name_of(dtype: np.dtype[Any]) -> str:
+    """The name of `dtype`, kept: NumPy puts it together anew each time, which was 6 us of a call at 64 x 10."""
+    return dtype.name
 
 
 def cast(name: str, numbers: Array, dtype: str) -> Array:

@@ -7,17 +7,19 @@ few elements of an array with other code, and some row kernels treat a single ro
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from core import cpus, tiles
-from core.check import MAX_ELEMENTS, Batch, prepare
+from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, prepare
 from core.declare import Kind, Measure, Tensor
+from core.dtypes import name_of
 from core.errors import DeviceUnavailable, GraphDamaged
 from core.reduction import Result, reduce
 from core.rules import Array
@@ -31,7 +33,8 @@ log = logging.getLogger("lossmeter.engine")
 BLOCK_ELEMENTS = 2**18  # of (samples, classes): 1 MiB of float32 logits, and as much again for the log-probabilities
 ELEMENTWISE_BLOCK = 2**15  # an elementwise formula has some ten intermediate arrays of this size
 PAD_ELEMENTS = 64
-PAD_ROWS = {"float32": 4, "float64": 2}  # rows that a 16-byte vector of one value a row takes
+PAD_ROWS = {FLOAT32: 4, FLOAT64: 2}  # rows that a 16-byte vector of one value a row takes
+INT64 = np.dtype(np.int64)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -77,7 +80,9 @@ class Engine:
         self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
         self.provider = PROVIDERS[self.device]
         self._sessions = {variant.file(dtype): self._open(variant.file(dtype)) for variant, dtype in chosen}
-        self._running = threading.Semaphore(self.threads)  # callers and helpers together
+        self._turns: SimpleQueue[int] = SimpleQueue()  # one a thread, callers and helpers together: a quick semaphore
+        for turn in range(self.threads):
+            self._turns.put(turn)
         self._helpers = ThreadPoolExecutor(self.threads - 1, "block") if self.threads > 1 else None
         for variant, dtype in chosen:
             self._run(variant, dtype, _warm_feeds(variant, dtype))
@@ -103,19 +108,19 @@ class Engine:
 
     def per_sample(self, batch: Batch, cancelled: Callable[[], bool] = tiles.never) -> dict[str, Array]:
         """The graph's outputs for `batch`, flat arrays by name. Raises Cancelled when `cancelled` says True."""
-        variant = select(batch.measure, batch.arguments.choices, batch.left_out)
-        size = int(np.prod(batch.computed, dtype=np.int64))
-        outputs = {name: np.zeros(size, batch.dtype) for name in variant.outputs}
-        classes = batch.arrays[batch.measure.main.name].shape[-1] if batch.measure.over_classes else 1
+        measure = batch.measure
+        variant = select(measure, batch.arguments.choices, batch.left_out)
+        size, dtype = prod(batch.computed), name_of(batch.dtype)
+        classes = batch.arrays[measure.main.name].shape[-1] if measure.over_classes else 1
         if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
-            return outputs
-        most = max(1, BLOCK_ELEMENTS // classes) if batch.measure.over_classes else ELEMENTWISE_BLOCK
-        names, dtype = list(variant.outputs), batch.dtype.name
+            return {name: np.zeros(size, batch.dtype) for name in variant.outputs}
+        most = max(1, BLOCK_ELEMENTS // classes) if measure.over_classes else ELEMENTWISE_BLOCK
+        outputs = {name: np.empty(size, batch.dtype) for name in variant.outputs}
 
         def work(block: tiles.Block) -> None:
-            results = self._run(variant, dtype, batch.shared | _feeds(batch, block))
-            for name, result in zip(names, results, strict=True):
-                outputs[name][block.start : block.stop] = result[: block.stop - block.start]
+            results = self._run(variant, dtype, _feeds(batch, block))
+            for whole, result in zip(outputs.values(), results, strict=True):
+                whole[block.start : block.stop] = result[: block.stop - block.start]
 
         tiles.run(tiles.plan(batch.computed, most), work, self._helpers, self.threads, cancelled)
         return outputs
@@ -126,8 +131,11 @@ class Engine:
             self._helpers.shutdown()
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
-        with self._running:
+        turn = self._turns.get()
+        try:
             results: list[Array] = self._sessions[variant.file(dtype)].run(variant.outputs, feeds)
+        finally:
+            self._turns.put(turn)
         return results
 
     def _open(self, name: str, provider: str = "") -> Any:
@@ -156,17 +164,20 @@ class Engine:
 
 def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:
     """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros."""
-    tensors = {tensor.name: tensor for tensor in batch.measure.tensors}
-    size = block.stop - block.start
-    multiple = PAD_ROWS[batch.dtype.name] if batch.measure.over_classes else PAD_ELEMENTS
-    padding = -size % multiple
-    feeds = {}
-    for name, array in batch.arrays.items():
-        rows = "classes" in tensors[name].dims and batch.measure.over_classes
-        part = array[block.index].reshape((size, array.shape[-1]) if rows else (size,))
-        dtype = batch.dtype if tensors[name].kind is Kind.FLOAT else np.dtype(np.int64)
-        part = np.require(part, dtype, ["C", "A"])
-        feeds[name] = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)]) if padding else part
+    measure, size = batch.measure, block.stop - block.start
+    padding = -size % (PAD_ROWS[batch.dtype] if measure.over_classes else PAD_ELEMENTS)
+    feeds = dict(batch.shared)
+    for tensor in measure.by_sample:
+        if tensor.name not in batch.arrays:
+            continue
+        array = batch.arrays[tensor.name]
+        part = array[block.index].reshape((size, array.shape[-1]) if tensor.name in measure.rows else size)
+        dtype = batch.dtype if tensor.kind is Kind.FLOAT else INT64
+        if not (part.dtype == dtype and part.flags.c_contiguous and part.flags.aligned):
+            part = np.require(part, dtype, ["C", "A"])
+        if padding:
+            part = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)])
+        feeds[tensor.name] = part
     return feeds
 
 

@@ -1,5 +1,6 @@
 """From per-sample values to a loss and to totals that merge: exact sums, none, mean, sum and batchmean."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +41,7 @@ def reduce(batch: Batch, values: Mapping[str, Array]) -> Result:
     undefined = weight == 0 and bool(batch.arguments.options.get(measure.zero_weight_nan))
 
     def reduced(total: float) -> np.floating[Any]:
-        with np.errstate(all="ignore"):
-            mean = np.nan if undefined else np.float64(total) / np.float64(weight)
-            value: np.floating[Any] = batch.dtype.type(total if reduction == "sum" else mean)
-        return value
+        return _rounded(total if reduction == "sum" else math.nan if undefined else _ratio(total, weight), batch.dtype)
 
     further = measure.outputs[1:] if reduction != "none" else ()
     return Result(
@@ -60,3 +58,17 @@ def reduce(batch: Batch, values: Mapping[str, Array]) -> Result:
         },
         dtype=batch.dtype,
     )
+
+
+def _ratio(total: float, weight: float) -> float:
+    """total / weight, and by 0 what floats say: infinite, or NaN for 0 / 0. Quicker than NumPy's under errstate."""
+    if weight:
+        return total / weight
+    return total * math.copysign(math.inf, weight)
+
+
+def _rounded(value: float, dtype: np.dtype[Any]) -> np.floating[Any]:
+    """`value` in the type that was computed in; infinite where it is too large for that."""
+    with np.errstate(over="ignore"):
+        scalar: np.floating[Any] = dtype.type(value)
+    return scalar

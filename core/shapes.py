@@ -41,7 +41,7 @@ def sample_shape(measure: Measure, arrays: dict[str, Array], axis: int) -> Shape
     if any(faults):
         raise InvalidInput(fault for fault in faults if fault)
     both = [arrays[tensor.name].shape for tensor in measure.tensors if tensor.fit is Fit.WITH]
-    return np.broadcast_shapes(samples, *both)
+    return np.broadcast_shapes(samples, *both) if both else samples
 
 
 def _over_classes(
@@ -50,16 +50,16 @@ def _over_classes(
     if tensor.name not in arrays:
         return None
     main, found = arrays[measure.main.name].shape, arrays[tensor.name].shape
-    want: Shape
-    if tensor.dims == ("classes",):
-        want, why = (main[axis],), f"one value for each class of {measure.main.name}"
-    elif "classes" in tensor.dims:
-        want, why = main, f"that of {measure.main.name}"
-    else:
-        want, why = samples, f"that of {measure.main.name}, {main}, without its class axis {axis}"
-    one_sample = want == () and found == (1,) and len(main) == 1
-    if found == want or (one_sample and not (found == main and tensor.hint)):  # PyTorch reads (1,) beside (1,) as soft
+    by_class = tensor.dims == ("classes",)
+    want: Shape = (main[axis],) if by_class else main if "classes" in tensor.dims else samples
+    if found == want:
         return None
+    one_sample = want == () and found == (1,) and len(main) == 1
+    if one_sample and not (found == main and tensor.hint):  # PyTorch reads (1,) beside (1,) as soft
+        return None
+    why = f"one value for each class of {measure.main.name}" if by_class else f"that of {measure.main.name}"
+    if want is samples:
+        why += f", {main}, without its class axis {axis}"
     return Fault((tensor.name,), f"{tensor.name} has shape {found}, but must have shape {want}: {why}{tensor.advice}")
 
 
@@ -95,18 +95,16 @@ def limit_elements(arrays: dict[str, Array], samples: Shape, most: int) -> None:
 
 def layout(measure: Measure, arrays: dict[str, Array], axis: int, samples: Shape) -> tuple[Shape, dict[str, Array]]:
     """The arrays that have a value or row for each sample, as views of shape `computed` or (`computed`, classes)."""
-    own = {tensor.name: arrays[tensor.name] for tensor in measure.tensors if tensor.by_sample and tensor.name in arrays}
+    own = {tensor.name: arrays[tensor.name] for tensor in measure.by_sample if tensor.name in arrays}
     if measure.over_classes:
         main = arrays[measure.main.name].shape
         outer, classes, inner = prod(main[:axis]), main[axis], prod(main[axis + 1 :])
-        computed: Shape = (outer,) if inner == 1 else (outer, inner)
-        rows = {t.name for t in measure.tensors if "classes" in t.dims}
-        return computed, {
-            name: (
-                array.reshape(outer, classes, inner).swapaxes(1, 2).reshape(*computed, classes)
-                if name in rows
-                else array.reshape(computed)
-            )
+        if inner == 1:
+            rows: Shape = (outer, classes)
+            return (outer,), {n: a.reshape(rows if n in measure.rows else outer) for n, a in own.items()}
+        middle = (outer, classes, inner)
+        return (outer, inner), {
+            name: array.reshape(middle).swapaxes(1, 2) if name in measure.rows else array.reshape(outer, inner)
             for name, array in own.items()
         }
     if all(array.shape == samples for array in own.values()):

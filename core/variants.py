@@ -7,11 +7,12 @@ is not asked for costs nothing. The complete graph at the default choices carrie
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from core.declare import Measure, Role, Tensor
+from core.declare import Measure, Tensor
 from core.errors import GraphDamaged
 
 FOLDER = Path(__file__).parent / "graphs"
@@ -21,7 +22,7 @@ OPSET = 18
 IR_VERSION = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Variant:
     """One graph of a measure: the graph choices taken, and the neutral inputs left out."""
 
@@ -29,7 +30,7 @@ class Variant:
     choices: tuple[tuple[str, Any], ...]
     left_out: frozenset[str]
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The file's name without the dtype."""
         defaults = {choice.name: choice.default for choice in self.measure.choices}
@@ -45,7 +46,7 @@ class Variant:
         """The inputs that this graph takes."""
         return tuple(tensor for tensor in self.measure.inputs if tensor.name not in self.left_out)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The names of this graph's outputs."""
         weighted = self.measure.weighted and self.measure.weighted not in self.left_out
@@ -58,8 +59,12 @@ class Variant:
 
 def select(measure: Measure, choices: Mapping[str, Any], left_out: frozenset[str]) -> Variant:
     """The variant that a request with `choices`, and without the neutral inputs `left_out`, is computed by."""
-    taken = tuple((choice.name, choices[choice.name]) for choice in measure.choices if choice.role is Role.GRAPH)
-    return Variant(measure, taken, left_out)
+    return _variant(measure, tuple((choice.name, choices[choice.name]) for choice in measure.graph_choices), left_out)
+
+
+@lru_cache(1024)  # the same object each time, which keeps its names: saves 4 us of a call
+def _variant(measure: Measure, choices: tuple[tuple[str, Any], ...], left_out: frozenset[str]) -> Variant:
+    return Variant(measure, choices, left_out)
 
 
 def complete(measure: Measure) -> Variant:
@@ -69,10 +74,9 @@ def complete(measure: Measure) -> Variant:
 
 def variants(measure: Measure) -> Iterator[Variant]:
     """Every graph of the measure."""
-    graph_choices = [choice for choice in measure.choices if choice.role is Role.GRAPH]
-    neutral = [tensor.name for tensor in measure.inputs if tensor.neutral]
-    for values in product(*(choice.values for choice in graph_choices)):
-        chosen = {choice.name: value for choice, value in zip(graph_choices, values, strict=True)}
+    neutral = [tensor.name for tensor in measure.neutral]
+    for values in product(*(choice.values for choice in measure.graph_choices)):
+        chosen = {choice.name: value for choice, value in zip(measure.graph_choices, values, strict=True)}
         for mask in product((False, True), repeat=len(neutral)):
             yield select(measure, chosen, frozenset(name for name, out in zip(neutral, mask, strict=True) if out))
 

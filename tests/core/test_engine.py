@@ -12,10 +12,12 @@ import pytest
 
 import core.engine
 from core.check import prepare
+from core.declare import Measure
 from core.engine import Engine, choose_device
 from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
 from core.measures import MEASURES
-from core.variants import FOLDER, MANIFEST
+from core.tiles import plan
+from core.variants import FOLDER, MANIFEST, complete, select
 
 CPU, BOTH = ["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -115,6 +117,22 @@ def test_what_is_not_asked_for_is_not_computed(engine: Engine, monkeypatch: pyte
         "cross_entropy.without_label_smoothing.float32.onnx",
         "cross_entropy.float32.onnx",
     ]
+
+
+def test_a_graph_is_looked_up_once(measure: Measure) -> None:
+    choices = {choice.name: choice.default for choice in measure.choices}
+    assert select(measure, choices, frozenset()) is complete(measure)
+
+
+def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
+    logits, targets = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
+    logits.flags.writeable = False  # as the bytes of a body may be
+    batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": targets})
+    for block in plan(batch.computed, 4):
+        feeds = core.engine._feeds(batch, block)
+        assert np.shares_memory(feeds["logits"], logits)
+        assert np.shares_memory(feeds["targets"], targets)
+        assert feeds["logits"].shape == (4, 3)
 
 
 def test_a_cancelled_batch_stops(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,13 @@ def test_every_rule_refuses_what_breaks_it_and_names_the_input(measure: Measure)
             assert "must be" in fault.detail
 
 
+def test_defaults_satisfy_their_rules(measure: Measure) -> None:
+    """So that they need no check."""
+    for tensor, rule in measure.rules:
+        if not tensor.required:
+            assert not rule.check(tensor.name, np.asarray(tensor.default), {"classes": 1})
+
+
 @pytest.mark.parametrize("order", [">", "<"])
 def test_byte_order_alignment_strides_and_writability_change_nothing(
     engine: Engine, measure: Measure, order: str

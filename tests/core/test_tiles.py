@@ -35,6 +35,16 @@ def test_one_block_runs_on_the_calling_thread() -> None:
     assert ran == [threading.get_ident()]
 
 
+def test_one_block_wakes_no_helper() -> None:
+    helpers = ThreadPoolExecutor(1)
+    helpers.shutdown()  # whatever is submitted from here on raises
+    ran: list[Block] = []
+    run(plan((5,), 9), ran.append, helpers, 2)
+    assert len(ran) == 1
+    with pytest.raises(Cancelled):
+        run(plan((5,), 9), ran.append, helpers, 2, lambda: True)
+
+
 def test_helpers_take_their_share() -> None:
     meeting = threading.Barrier(2, timeout=30)  # two blocks must run at the same time to pass it
     ran = []
