@@ -48,10 +48,27 @@ def row_sum(op: Any, rows: Any, keepdims: int = 0) -> Any:
 
     onnxruntime adds a row up in vectors from the first aligned address on, so rows that begin at another alignment
     would be added up in another order. Zeros that fill each row to whole cache lines make all of them begin alike.
+    float32 rows are added up in float32 parts first: a quarter of the time, and as exact but for the last digit.
     """
-    missing = op.Mod(op.Neg(op.Shape(rows, start=1, end=2)), [16])
-    whole = op.Pad(rows, op.Concat([0, 0, 0], missing, axis=0))
+    parts = part_sums(op, rows) if rows.dtype.name == "FLOAT" else rows
+    missing = op.Mod(op.Neg(op.Shape(parts, start=1, end=2)), [16])
+    whole = op.Pad(parts, op.Concat([0, 0, 0], missing, axis=0))
     return op.CastLike(op.ReduceSum(op.Cast(whole, to=DOUBLE), [1], keepdims=keepdims), rows)
+
+
+def part_sums(op: Any, rows: Any) -> Any:
+    """The sums of equal parts of each row, as (samples, parts): as many as divide the classes, of 128 classes or more.
+
+    A float32 sum of all of a large vocabulary would leave PyTorch's tolerance. A product with ones adds a part up in
+    the same order wherever it begins, as long as there are whole groups of four rows.
+    """
+    classes, counts = op.Shape(rows, start=1, end=2), list(range(1, 33))
+    fits = op.And(
+        op.Equal(op.Mod(classes, counts), 0), op.LessOrEqual([256 * (count - 1) for count in counts], classes)
+    )
+    parts = op.ReduceMax(op.Where(fits, counts, 1), keepdims=1)
+    ones = op.Expand(op.CastLike(1.0, rows), op.Concat(op.Div(classes, parts), [1], axis=0))
+    return op.Squeeze(op.MatMul(op.Reshape(rows, op.Concat([0], parts, [-1], axis=0)), ones), [2])
 
 
 def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:
@@ -62,17 +79,17 @@ def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:
 
 
 def picked_loss(op: Any, log_p: Any, targets: Any, ignore_index: Any, weight: Any) -> tuple[Any, Any, Any]:
-    """-weight[target] * log_p[target] of each row, the row's weight (None without weights), and whether it counts.
+    """-weight[target] * log_p[target] of each row, the row's weight (None without weights), and whether it is ignored.
 
     Ignored rows look at class 0, so that no index is out of range; the caller masks them.
     """
-    counts = op.Not(op.Equal(targets, ignore_index))
-    safe = op.Where(counts, targets, 0)
+    ignored = op.Equal(targets, ignore_index)
+    safe = op.Where(ignored, 0, targets)
     loss = op.Neg(op.Squeeze(op.GatherElements(log_p, op.Unsqueeze(safe, [1]), axis=1), [1]))
     if weight is None:
-        return loss, None, counts
+        return loss, None, ignored
     own = op.Gather(weight, safe)
-    return op.Mul(own, loss), op.Where(counts, own, 0.0), counts
+    return op.Mul(own, loss), op.Where(ignored, 0.0, own), ignored
 
 
 def log_softmax_reference(scores: Array) -> Array:
@@ -90,9 +107,9 @@ def picked_loss_reference(
     log_p: Array, targets: Array, ignore_index: int, weight: Array | None
 ) -> tuple[Array, Array | None, Array]:
     """What picked_loss gives, in float64."""
-    counts = targets != ignore_index
-    safe = np.where(counts, targets, 0)
+    ignored = targets == ignore_index
+    safe = np.where(ignored, 0, targets)
     loss = -np.take_along_axis(log_p, safe[:, None], axis=1)[:, 0]
     if weight is None:
-        return loss, None, counts
-    return weight[safe] * loss, np.where(counts, weight[safe], 0.0), counts
+        return loss, None, ignored
+    return weight[safe] * loss, np.where(ignored, 0.0, weight[safe]), ignored

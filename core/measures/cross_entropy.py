@@ -25,13 +25,21 @@ Array = NDArray[Any]
 def graph(op: Any, logits: Any, targets: Any, weight: Any, ignore_index: Any, label_smoothing: Any) -> Any:
     """The formula on (samples, classes) logits and (samples,) targets."""
     log_p = log_softmax(op, logits)
-    loss, sample_weight, counts = picked_loss(op, log_p, targets, ignore_index, weight)
+    loss, sample_weight, ignored = picked_loss(op, log_p, targets, ignore_index, weight)
     if label_smoothing is not None:
-        spread = op.Neg(row_sum(op, log_p if weight is None else op.Mul(log_p, weight)))
+        spread = op.Neg(_spread(op, log_p, weight))
         kept, share = smoothing(op, logits, label_smoothing)
         loss = op.Add(op.Mul(kept, loss), op.Mul(share, spread))
-    loss = op.Where(counts, loss, 0.0)
+    loss = op.Where(ignored, 0.0, loss)
     return loss if sample_weight is None else (loss, sample_weight)
+
+
+def _spread(op: Any, log_p: Any, weight: Any) -> Any:
+    """The sum over classes of weight * log p. In float32 one product with the weights, which costs as little as a sum
+    (to multiply them in first would make all 1.7 times a plain cross-entropy); of 128,256 classes it is off by 1e-6."""
+    if weight is None or log_p.dtype.name != "FLOAT":
+        return row_sum(op, log_p if weight is None else op.Mul(log_p, weight))
+    return op.Squeeze(op.MatMul(log_p, op.Unsqueeze(weight, [1])), [1])
 
 
 def reference(
@@ -43,11 +51,11 @@ def reference(
 ) -> tuple[Array, ...]:
     """The same in float64."""
     log_p = log_softmax_reference(logits)
-    loss, sample_weight, counts = picked_loss_reference(log_p, targets, ignore_index, weight)
+    loss, sample_weight, ignored = picked_loss_reference(log_p, targets, ignore_index, weight)
     if label_smoothing:
         spread = -(log_p if weight is None else log_p * weight).sum(axis=1)
         loss = (1 - label_smoothing) * loss + label_smoothing / logits.shape[1] * spread
-    loss = np.where(counts, loss, 0.0)
+    loss = np.where(ignored, 0.0, loss)
     return (loss,) if sample_weight is None else (loss, sample_weight)
 
 

@@ -23,8 +23,8 @@ Array = NDArray[Any]
 
 def graph(op: Any, log_probabilities: Any, targets: Any, weight: Any, ignore_index: Any) -> Any:
     """The formula on (samples, classes) log-probabilities and (samples,) targets."""
-    loss, sample_weight, counts = picked_loss(op, log_probabilities, targets, ignore_index, weight)
-    loss = op.Where(counts, loss, 0.0)
+    loss, sample_weight, ignored = picked_loss(op, log_probabilities, targets, ignore_index, weight)
+    loss = op.Where(ignored, 0.0, loss)
     return loss if sample_weight is None else (loss, sample_weight)
 
 
@@ -32,8 +32,8 @@ def reference(
     log_probabilities: Array, targets: Array, weight: Array | None = None, ignore_index: int = -100
 ) -> tuple[Array, ...]:
     """The same in float64."""
-    loss, sample_weight, counts = picked_loss_reference(log_probabilities, targets, ignore_index, weight)
-    loss = np.where(counts, loss, 0.0)
+    loss, sample_weight, ignored = picked_loss_reference(log_probabilities, targets, ignore_index, weight)
+    loss = np.where(ignored, 0.0, loss)
     return (loss,) if sample_weight is None else (loss, sample_weight)
 
 

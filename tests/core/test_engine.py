@@ -188,17 +188,27 @@ def test_no_more_graphs_run_at_once_than_there_are_threads(monkeypatch: pytest.M
     made.close()
 
 
-@pytest.mark.parametrize(("name", "smoothing"), [("soft_cross_entropy", 0.0), ("cross_entropy", 0.3)])
-def test_a_vocabulary_is_added_up_exactly_enough(engine: Engine, name: str, smoothing: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "tolerance"),
+    [
+        ("soft_cross_entropy", {}, 3e-7),
+        ("soft_cross_entropy", {"weight"}, 3e-7),
+        ("cross_entropy", {"label_smoothing"}, 3e-7),
+        ("cross_entropy", {"label_smoothing", "weight"}, 1e-6),  # one float32 product: within PyTorch's 1.3e-6
+    ],
+)
+def test_a_vocabulary_is_added_up_exactly_enough(
+    engine: Engine, name: str, options: set[str], tolerance: float
+) -> None:
     """A plain float32 sum of 128,256 terms leaves PyTorch's tolerance."""
     rng = np.random.default_rng(6)
     logits = (rng.normal(size=(3, 128_256)) * 3).astype(np.float32)
     targets = rng.random(logits.shape, np.float32) if name == "soft_cross_entropy" else np.array([0, 1, 2])
-    measure, options = MEASURES[name], {"label_smoothing": smoothing}
-    found = engine.compute(measure, {"logits": logits, "targets": targets, **options}).outputs["per_sample"]
-    wide = {"logits": logits.astype(np.float64), "targets": targets, **options}
-    exact = engine.compute(measure, wide).outputs["per_sample"]
-    assert np.all(np.abs(found - exact) <= 3e-7 * np.abs(exact))
+    every = {"label_smoothing": 0.3, "weight": rng.random(128_256, np.float32) + np.float32(0.5)}
+    measure, fields = MEASURES[name], {"targets": targets, **{name: every[name] for name in options}}
+    found = engine.compute(measure, {"logits": logits, **fields}).outputs["per_sample"]
+    exact = engine.compute(measure, {"logits": logits.astype(np.float64), **fields}).outputs["per_sample"]
+    assert np.all(np.abs(found - exact) <= tolerance * np.abs(exact))
 
 
 def test_distributions_may_be_large_before_they_are_normalized_and_near_each_other(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import pytest
 from core import export
 from core.errors import GraphDamaged
 from core.measures import MEASURES
-from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, complete, manifest, read, variants
+from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, complete, manifest, read, select, variants
 
 
 def test_committed_graphs_are_fresh() -> None:
@@ -34,6 +34,18 @@ def test_the_complete_graph_takes_every_input_under_its_name(dtype: str) -> None
         assert [value.name for value in model.graph.output] == list(complete(measure).outputs)
         assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
         assert model.ir_version == IR_VERSION
+
+
+@pytest.mark.parametrize("left_out", [set(), {"weight"}])
+def test_smoothing_pads_and_widens_no_whole_batch(left_out: set[str]) -> None:
+    """The quick sum of rows: what is padded and cast to float64 are at most its few parts."""
+    variant = select(MEASURES["cross_entropy"], {}, frozenset(left_out))
+    graph = onnx.load(FOLDER / variant.file("float32")).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    wide = [makers[node.input[0]].op_type for node in graph.node if node.op_type == "Pad"]
+    assert [node.op_type for node in graph.node].count("MatMul") == 1
+    assert wide == (["Squeeze"] if left_out else [])
+    assert all(makers[n.input[0]].op_type != "LogSoftmax" for n in graph.node if n.op_type in ("Cast", "Mul", "Pad"))
 
 
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
