@@ -48,6 +48,13 @@ def test_smoothing_pads_and_widens_no_whole_batch(left_out: set[str]) -> None:
     assert all(makers[n.input[0]].op_type != "LogSoftmax" for n in graph.node if n.op_type in ("Cast", "Mul", "Pad"))
 
 
+def test_a_sigmoid_takes_no_logarithm() -> None:
+    for variant in variants(MEASURES["binary_cross_entropy_with_logits"]):
+        graphs = {dtype: onnx.load(FOLDER / variant.file(dtype)).graph for dtype in DTYPES}
+        logs = {dtype: sum(node.op_type == "Log" for node in graph.node) for dtype, graph in graphs.items()}
+        assert logs == {"float32": 0, "float64": 1}
+
+
 def test_a_damaged_graph_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"good")
     with pytest.raises(GraphDamaged, match=r"x\.onnx has the SHA-256 \w+, but must have abc"):
