@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+import core.exact
 from core.exact import ExactSum, exact_sum
 
 finite64 = hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=False, allow_infinity=False))
@@ -78,3 +79,33 @@ def test_merged_states_of_a_thousand_splits_are_the_state_of_the_whole() -> None
 def test_extremes(values: list[float], total: float, many: int) -> None:
     padded = np.array([*values, *[0.0] * many])
     assert exact_sum(padded) == total or (math.isnan(total) and math.isnan(exact_sum(padded)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("count", [2**15, 2**17, 2**17 + 2**15 + 1])
+def test_runs_of_the_largest_steps_do_not_overflow(dtype: type, sign: int, count: int) -> None:
+    """A run is full where every value is just below a power of two."""
+    one = np.nextafter(dtype(1), dtype(0)) * dtype(sign)
+    assert ExactSum.of(np.full(count, one)).value == float(Fraction(float(one)) * count)
+    values = np.full(count, one)
+    values[1::2] = 2.0**-20 * sign
+    total = Fraction(float(one)) * ((count + 1) // 2) + Fraction(sign, 2**20) * (count // 2)
+    assert ExactSum.of(values).value == float(total)
+
+
+def test_losses_are_added_up_without_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 values of one sign, the largest four million times the smallest: one pass."""
+    looks: list[int] = []
+    real = core.exact._range
+
+    def spy(values: NDArray[Any]) -> tuple[float, float]:
+        looks.append(values.size)
+        return real(values)
+
+    monkeypatch.setattr(core.exact, "_range", spy)
+    values = np.geomspace(1e-5, 30, 100_000).astype(np.float32)
+    assert exact_sum(values) == exact_sum(-values) * -1 == math.fsum(values.tolist())
+    assert looks == [100_000] * 2
+    exact_sum(np.append(values, np.float32(1e-9)))
+    assert len(looks) > 3
