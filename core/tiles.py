@@ -28,20 +28,23 @@ def never() -> bool:
     return False
 
 
-def plan(shape: Sequence[int], most: int) -> list[Block]:
-    """Cut samples of `shape` into blocks of at most `most` samples, as even as they come."""
+def plan(shape: Sequence[int], most: int, multiple: int = 1) -> list[Block]:
+    """Cut samples of `shape` into blocks of at most `most` samples, as even as they come, and where it can be in whole
+    multiples of `multiple`: what is none has to be copied to be padded."""
     if prod(shape) <= most:
         return [Block(0, prod(shape), (slice(0, shape[0]),) if shape else ())]
     inner, axis = 1, len(shape) - 1
     while axis > 0 and inner * shape[axis] <= most:
         inner *= shape[axis]
         axis -= 1
-    return list(_cut(shape, axis, inner, max(1, most // inner)))
+    most //= inner
+    return list(_cut(shape, axis, inner, max(1, most), multiple if most >= multiple else 1))
 
 
-def _cut(shape: Sequence[int], axis: int, inner: int, most: int) -> Iterator[Block]:
-    pieces = -(-shape[axis] // most)
-    edges = [shape[axis] * piece // pieces for piece in range(pieces + 1)]
+def _cut(shape: Sequence[int], axis: int, inner: int, most: int, multiple: int) -> Iterator[Block]:
+    units = -(-shape[axis] // multiple)
+    pieces = -(-units // (most // multiple))
+    edges = [min(shape[axis], units * piece // pieces * multiple) for piece in range(pieces + 1)]
     for number, outer in enumerate(product(*(range(size) for size in shape[:axis]))):
         for low, high in pairwise(edges):
             base = number * shape[axis]

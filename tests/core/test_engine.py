@@ -15,9 +15,11 @@ from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine, choose_device
 from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
+from core.exact import exact_sum
 from core.measures import MEASURES
 from core.tiles import plan
 from core.variants import FOLDER, MANIFEST, complete, select
+from tests import inputs
 
 CPU, BOTH = ["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -133,6 +135,26 @@ def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
         assert np.shares_memory(feeds["logits"], logits)
         assert np.shares_memory(feeds["targets"], targets)
         assert feeds["logits"].shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks"),
+    [((64, 10), 1), ((1024, 1000), 2), ((256, 32_000), 16), ((1024, 128_256), 256), ((8, 2**20), 2)],
+)
+def test_every_thread_has_blocks_that_need_no_padding(engine: Engine, shape: tuple[int, int], blocks: int) -> None:
+    logits = np.broadcast_to(np.float32(0), shape)
+    batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": np.zeros(shape[0], int)})
+    planned = plan(batch.computed, *engine._block(batch, *shape))
+    assert len(planned) == blocks
+    assert all((block.stop - block.start) % core.engine.PAD_ROWS[batch.dtype] == 0 for block in planned)
+
+
+def test_elements_are_added_up_block_by_block(engine: Engine, measure: Measure) -> None:
+    """By the threads that compute them; what has a value for each row is few values, added up at the end."""
+    fields = inputs.request(measure, np.random.default_rng(1), core.engine.ELEMENTWISE_BLOCK * 2 + 77, 2)
+    values = engine.per_sample(prepare(measure, fields))
+    assert set(values.sums) == (set() if measure.over_classes else set(values.arrays))
+    assert all(values.sum(name) == exact_sum(array) for name, array in values.arrays.items())
 
 
 def test_a_cancelled_batch_stops(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def graph_choices(measure: Measure) -> list[dict[str, Any]]:
 
 
 def per_sample(engine: Engine, measure: Measure, fields: dict[str, Any]) -> dict[str, Any]:
-    return engine.per_sample(prepare(measure, fields))
+    return engine.per_sample(prepare(measure, fields)).arrays
 
 
 def test_examples_are_true(engine: Engine, measure: Measure) -> None:
@@ -46,7 +46,7 @@ def test_graph_equals_reference(engine: Engine, measure: Measure, dtype: str, op
         if optional and "label_smoothing" in measure.names:
             fields["label_smoothing"] = 0.3
         batch = prepare(measure, fields)
-        found = engine.per_sample(batch)
+        found = engine.per_sample(batch).arrays
         scalars = {name: value.item() if value.ndim == 0 else value for name, value in batch.shared.items()}
         expected = measure.reference(
             **{n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in batch.arrays.items()},

@@ -23,6 +23,16 @@ def test_blocks_take_every_sample_once_and_in_order(shape: list[int], most: int)
     assert all(len(part) <= most for part in taken)
 
 
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=3), st.integers(1, 50), st.sampled_from([2, 4, 64]))
+def test_blocks_are_cut_at_multiples(shape: list[int], most: int, multiple: int) -> None:
+    blocks = plan(shape, most, multiple)
+    assert [block.start for block in blocks] == [0, *(block.stop for block in blocks[:-1])]
+    assert blocks[-1].stop == prod(shape)
+    assert all(block.stop - block.start <= most for block in blocks)
+    if len(shape) == 1 and most >= multiple:
+        assert all(block.start % multiple == 0 for block in blocks)
+
+
 def test_a_small_batch_is_one_block() -> None:
     assert plan((3, 4), 12) == [Block(0, 12, (slice(0, 3),))]
     assert plan((), 1) == [Block(0, 1, ())]
