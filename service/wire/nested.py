@@ -21,6 +21,15 @@ from service.wire.tensors import MOST_AXES
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
+def lists_in(shape: tuple[int, ...]) -> int:
+    """How many lists a nested list of `shape` is made of."""
+    found, of_level = 0, 1
+    for size in shape:
+        found += of_level
+        of_level *= size
+    return found
+
+
 def length(value: Any) -> int:
     """How many entries a list has; simdjson's own count ends at 2**24 - 1."""
     count = len(value)
@@ -34,6 +43,25 @@ def numbers(value: Any, kind: Kind) -> Array | None:
     except (TypeError, ValueError):
         return None
     return np.frombuffer(buffer, np.float64 if kind is Kind.FLOAT else np.int64)
+
+
+def regular(value: Any) -> tuple[int, ...] | None:
+    """The shape of a list in which `numbers` found nothing but numbers, if it is one of numbers or of lists of one
+    length, as nearly all are; None where `rectangular` must look. 4 microseconds for 64 rows, where that takes 14."""
+    rows = len(value)
+    if not 0 < rows < 2**24 - 1:
+        return None
+    first = value[0]
+    if not isinstance(first, simdjson.Array):
+        return (rows,)
+    columns = len(first)
+    if not 0 < columns < 2**24 - 1 or isinstance(first[0], simdjson.Array):
+        return None
+    try:
+        lengths = set(map(len, value))
+    except TypeError:  # a number among the rows
+        return None
+    return (rows, columns) if lengths == {columns} else None
 
 
 def rectangular(name: str, value: Any) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from core.declare import Measure
 from core.reduction import Result
 from core.rules import Array
 
+from service.wire.tables import table
 from service.wire.writer import array, dump, require_room, too_long
 
 VERSION = "1"
@@ -38,10 +39,7 @@ class Request:
 
 def outputs(measure: Measure) -> dict[str, str]:
     """The datatype of every output of `measure` in their order, the arrays per sample first."""
-    further = measure.outputs[1:]
-    reduced = {"loss": "FP32", **{f"reduced_{name}": "FP32" for name in further}}
-    totals = {"sum": "FP64", "weight": "FP64", "count": "INT64", "ignored": "INT64"}
-    return dict.fromkeys(measure.outputs, "FP32") | reduced | totals | {f"sum_{name}": "FP64" for name in further}
+    return table(measure).outputs
 
 
 def absent_outputs(measure: Measure, reduction: object) -> set[str]:

@@ -18,18 +18,11 @@ from core.rules import Array
 from service.negotiation import INFERENCE_LENGTH
 from service.problems import malformed
 from service.wire.oip import DATATYPES, Request, absent_outputs, outputs
+from service.wire.oip_plain import REQUEST_PARAMETERS, read
 from service.wire.reader import Document, members, plain
+from service.wire.tables import table
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
 
-# What a request may say of itself; a service that keeps nothing between requests has no use for most of it.
-_REQUEST_PARAMETERS: dict[str, tuple[tuple[type, ...], str]] = {
-    "binary_data_output": ((bool,), "true or false"),
-    "timeout": ((int,), "an integer >= 0, microseconds"),
-    "priority": ((int,), "an integer >= 0"),
-    "sequence_id": ((int, str), "an integer or a string"),
-    "sequence_start": ((bool,), "true or false"),
-    "sequence_end": ((bool,), "true or false"),
-}
 _FOREIGN = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
 
 
@@ -51,6 +44,10 @@ def header_length(sent: str | None, size: int) -> int:
 def decode(body: bytes | bytearray, length: int, measure: Measure) -> Request:
     """A request whose first `length` bytes are JSON. Raises Problem (400) or InvalidInput; tensors in bytes are views
     of `body`; names, options and values of fields are left for others to check."""
+    return read(body, length, measure) or _with_care(body, length, measure)
+
+
+def _with_care(body: bytes | bytearray, length: int, measure: Measure) -> Request:
     document = Document(body if length == len(body) else body[:length], bare_words=True)
     root = members(document.root, "the body")
     sent = root.get("id")
@@ -59,7 +56,7 @@ def decode(body: bytes | bytearray, length: int, measure: Measure) -> Request:
     fields = _Inputs(document, measure, memoryview(body)[length:]).read(root.get("inputs"))
     parameters = _parameters(measure, _object(root.get("parameters"), ("parameters",)))
     binary = parameters.pop("binary_data_output", False)
-    for name in _REQUEST_PARAMETERS:
+    for name in REQUEST_PARAMETERS:
         parameters.pop(name, None)
     reduction = parameters.get("reduction", measure.reduction.default)
     wanted = _outputs(document, measure, root.get("outputs"), binary, absent_outputs(measure, reduction))
@@ -72,7 +69,7 @@ class _Inputs:
 
     def __init__(self, document: Document, measure: Measure, tail: memoryview) -> None:
         self.document, self.measure, self.tail = document, measure, tail
-        self.tensors = {tensor.name: tensor for tensor in measure.tensors}
+        self.tensors = table(measure).tensors
         self.reached = 0  # in the tail
 
     def read(self, sent: Any) -> dict[str, Any]:
@@ -167,15 +164,15 @@ def _tensor_parameters(name: str, entry: Mapping[str, Any], known: str) -> dict[
 def _parameters(measure: Measure, sent: dict[str, Any]) -> dict[str, Any]:
     """The request's parameters, of which those that are no option or choice of the measure are checked here."""
     found = {name: plain(value) for name, value in sent.items()}
-    scalars = [scalar.name for scalar in measure.scalars]
+    scalars = table(measure).scalars
     faults = []
     for name, value in found.items():
-        if name in _REQUEST_PARAMETERS:
-            types, says = _REQUEST_PARAMETERS[name]
+        if name in REQUEST_PARAMETERS:
+            types, says = REQUEST_PARAMETERS[name]
             if type(value) not in types or (type(value) is int and value < 0):
                 faults.append(mistyped(name, value, says))
         elif name not in scalars:
-            faults.append(unknown(name, measure.name, [*scalars, *_REQUEST_PARAMETERS]))
+            faults.append(unknown(name, measure.name, [*scalars, *REQUEST_PARAMETERS]))
     if faults:
         raise InvalidInput(faults)
     return found

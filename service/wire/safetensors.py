@@ -16,7 +16,9 @@ from core.reduction import Result
 
 from service.problems import malformed
 from service.wire.reader import Document, members, plain
+from service.wire.tables import Table, table
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
+from service.wire.usual import UNUSUAL, Unusual, header, require_keys
 from service.wire.writer import dump, number
 
 METADATA = "__metadata__"
@@ -39,14 +41,43 @@ def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
     """The fields of a request by name: tensors as views of `body`, the rest as scalars. Raises Problem (400) or
     InvalidInput; names, options and values are left for others to check."""
     start = _tensors_start(body)
+    text, tensors = body[8:start], memoryview(body)[start:]
     try:
-        document = Document(body[8:start], "the header")
+        return _usual(text, tensors, table(measure))
+    except UNUSUAL:
+        return _with_care(text, tensors, measure)
+
+
+def _usual(text: bytes | bytearray, tensors: memoryview, known: Table) -> dict[str, Any]:
+    """The fields where nothing is wrong and every tensor stands after the one before it, in 6 microseconds, where care
+    takes 12. Raises one of UNUSUAL."""
+    entries = header(text)
+    keys, said = len(entries), entries.pop(METADATA, {})
+    if not said.keys() <= known.sent:
+        raise Unusual
+    fields = _scalars(said, known)
+    reached = 0
+    for name, entry in entries.items():
+        begin, end = entry["data_offsets"]
+        if len(entry) != 3 or type(begin) is not int or type(end) is not int or not reached == begin <= end:
+            raise Unusual
+        shape = checked_shape(name, entry["shape"])
+        fields[known.tensors[name].name] = from_bytes(name, DTYPES[entry["dtype"]], shape, tensors[begin:end])
+        reached = end
+    require_keys(text, keys + 3 * len(entries) + len(said))
+    if reached != len(tensors):
+        raise Unusual
+    return fields
+
+
+def _with_care(text: bytes | bytearray, tensors: memoryview, measure: Measure) -> dict[str, Any]:
+    try:
+        document = Document(text, "the header")
     except InvalidInput as error:
         raise malformed(str(error)) from None
-    tensors = memoryview(body)[start:]
     entries = members(document.root, "the header")
     said = _members(entries.pop(METADATA), METADATA, None) if METADATA in entries else {}
-    fields = _scalars(said, measure)
+    fields = _scalars(said, table(measure))
     spans = []
     for name, value in entries.items():
         entry = _members(value, name, {"dtype", "shape", "data_offsets"})
@@ -104,13 +135,12 @@ def _require_whole(spans: list[tuple[tuple[int, int], str]], size: int) -> None:
         raise malformed(f"the tensors end at byte {reached}, but the body at {size}, counted from the header's end")
 
 
-def _scalars(found: dict[str, Any], measure: Measure) -> dict[str, Any]:
-    words = {choice.name for choice in measure.choices if isinstance(choice.default, str)} | {"dtype"}
+def _scalars(found: dict[str, Any], known: Table) -> dict[str, Any]:
     fields = {}
     for name, text in found.items():
         if not isinstance(text, str) and "\0" not in name:  # whose text is not read: no field is called so
             raise malformed(f"{name[:64]} in {METADATA} is no string")
-        fields[name] = text if name in words else _scalar(text)
+        fields[name] = text if name in known.words else _scalar(text)
     return fields
 
 

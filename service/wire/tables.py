@@ -1,0 +1,48 @@
+"""What the formats look up of a measure at every request, built once a measure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Measure, Tensor, Value
+
+# A NumPy dtype makes its name anew each time that it is asked, in 2 microseconds; bfloat16 is no dtype of NumPy's.
+NAMES = {np.dtype(name): name for name in (*FLOAT_DTYPES, *INDEX_DTYPES) if name != "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The names of one measure."""
+
+    measure: Measure
+    tensors: dict[str, Tensor]
+    scalars: tuple[str, ...]  # the options and the choices
+    sent: frozenset[str]  # every scalar that a request may hold
+    words: frozenset[str]  # those of them that are text
+    reduction: Value  # that of a request which names none
+    outputs: dict[str, str]  # on /v2: the datatype of each, the arrays per sample first
+
+
+_TABLES: dict[str, Table] = {}
+
+
+def table(measure: Measure) -> Table:
+    """The table of `measure`: 0.1 microseconds, where making one anew takes 4."""
+    found = _TABLES.get(measure.name)
+    if found is None or found.measure is not measure:
+        found = _TABLES[measure.name] = Table(
+            measure,
+            {tensor.name: tensor for tensor in measure.tensors},
+            tuple(scalar.name for scalar in measure.scalars),
+            frozenset(scalar.name for scalar in measure.scalars) | {"per_sample", "dtype"},
+            frozenset(choice.name for choice in measure.choices if isinstance(choice.default, str)) | {"dtype"},
+            measure.reduction.default,
+            _outputs(measure),
+        )
+    return found
+
+
+def _outputs(measure: Measure) -> dict[str, str]:
+    further = measure.outputs[1:]
+    reduced = {"loss": "FP32", **{f"reduced_{name}": "FP32" for name in further}}
+    totals = {"sum": "FP64", "weight": "FP64", "count": "INT64", "ignored": "INT64"}
+    return dict.fromkeys(measure.outputs, "FP32") | reduced | totals | {f"sum_{name}": "FP64" for name in further}
