@@ -10,7 +10,7 @@ from backports import zstd
 from starlette.types import Scope
 
 from service.body import listed
-from service.negotiation import preferences
+from service.negotiation import preferences, remembered
 from service.problems import Problem, malformed, too_large
 
 STEP = 2**16  # bytes that a decoder takes or gives at a time
@@ -34,7 +34,12 @@ CODINGS = ("gzip", "deflate", "zstd")
 
 def content_coding(scope: Scope) -> str:
     """The coding of a request's body, "" for none. Raises Problem (415)."""
-    sent = listed(scope, b"content-encoding") or ""
+    sent = listed(scope, b"content-encoding")
+    return _coding(sent) if sent else ""
+
+
+@remembered
+def _coding(sent: str) -> str:
     words = [word for word in (word.strip().lower() for word in sent.split(",")) if word not in ("", "identity")]
     coding = _ALIASES.get(words[0], words[0]) if words else ""
     if len(words) > 1 or coding not in ("", *CODINGS):
@@ -99,9 +104,14 @@ def _unzstd(body: bytes | bytearray) -> Iterator[bytes]:
         raise zstd.ZstdError("it ends too early")
 
 
-def accepted(scope: Scope) -> list[str]:
+def accepted(scope: Scope) -> tuple[str, ...]:
     """Every coding that a request accepts for its answer, best first, whether it is here or not."""
-    return [_ALIASES.get(name, name) for name in preferences(listed(scope, b"accept-encoding") or "")]
+    return _accepted(listed(scope, b"accept-encoding") or "")
+
+
+@remembered
+def _accepted(sent: str) -> tuple[str, ...]:
+    return tuple(_ALIASES.get(name, name) for name in preferences(sent))
 
 
 def compress(content: bytes, coding: str) -> bytes:

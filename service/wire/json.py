@@ -15,7 +15,7 @@ from core.rules import Array
 from service.problems import malformed
 from service.wire.nested import NON_FINITE, entry_says, is_number, shown
 from service.wire.reader import Document, members, plain
-from service.wire.tables import table
+from service.wire.tables import DTYPE_NAMES, table
 from service.wire.tensors import DTYPES, checked_shape, from_bytes, known_dtype
 from service.wire.writer import array, dump, number, require_room, too_long
 
@@ -73,7 +73,7 @@ def encode(result: Result, *, per_sample: bool, limit: int) -> bytes:
     if len(result.outputs) > 1:
         answer["reduced"] = {name: number(result.reduced.get(name)) for name in list(result.outputs)[1:]}
     answer["totals"] = {name: number(total) for name, total in result.totals.items()}
-    answer["dtype"] = result.dtype.name
+    answer["dtype"] = DTYPE_NAMES[result.dtype]
     text = dump(answer)
     if len(text) > limit:
         raise too_long(limit)

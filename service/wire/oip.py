@@ -26,6 +26,7 @@ DATATYPES = {
     "FP64": "float64",
 }
 NAMES = {dtype: datatype for datatype, dtype in DATATYPES.items()}
+_ANSWERED = {np.dtype(dtype): NAMES[dtype] for dtype in ("float32", "float64", "int64")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,11 @@ def encode(
 ) -> tuple[bytes, int | None]:
     """The answer with the outputs that are `wanted`, each as bytes or not, and how many of its bytes are JSON if there
     are others. Raises Problem where that passes `limit`."""
-    values = _values(result)
     entries: list[dict[str, Any]] = []
     tail: list[Any] = []
     for name, binary in wanted.items():
-        output = values[name]
-        entry: dict[str, Any] = {"name": name, "shape": output.shape, "datatype": NAMES[output.dtype.name]}
+        output = _output(result, name)
+        entry: dict[str, Any] = {"name": name, "shape": output.shape, "datatype": _ANSWERED[output.dtype]}
         if binary:
             entry["parameters"] = {"binary_data_size": output.nbytes}
             tail.append(output)
@@ -79,14 +79,11 @@ def encode(
     return (b"".join([text, *tail]), len(text)) if tail else (text, None)
 
 
-def _values(result: Result) -> dict[str, Array]:
-    """Every output as an array."""
-    reduced = {f"reduced_{name}": value for name, value in result.reduced.items()}
-    if result.loss is not None:
-        reduced["loss"] = result.loss
-    kinds = {name: np.int64 if isinstance(total, int) else np.float64 for name, total in result.totals.items()}
-    return (
-        dict(result.outputs)
-        | {name: np.asarray([value]) for name, value in reduced.items()}
-        | {name: np.asarray([total], kinds[name]) for name, total in result.totals.items()}
-    )
+def _output(result: Result, name: str) -> Array:
+    """One output as an array."""
+    if name in result.outputs:
+        return result.outputs[name]
+    if name in result.totals:
+        total = result.totals[name]
+        return np.array([total], np.int64 if isinstance(total, int) else np.float64)
+    return np.array([result.loss if name == "loss" else result.reduced[name.removeprefix("reduced_")]])

@@ -16,7 +16,7 @@ from core.reduction import Result
 
 from service.problems import malformed
 from service.wire.reader import Document, members, plain
-from service.wire.tables import Table, table
+from service.wire.tables import DTYPE_NAMES, Table, table
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
 from service.wire.usual import UNUSUAL, Unusual, header, require_keys
 from service.wire.writer import dump, number
@@ -33,7 +33,7 @@ DTYPES = {
         f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
     },
 }
-_ANSWERED = {dtype: name for name, dtype in DTYPES.items()}
+_ANSWERED = {np.dtype(dtype): name for name, dtype in DTYPES.items() if dtype in ("float32", "float64")}
 ALIGNMENT = 8
 
 
@@ -156,7 +156,7 @@ def _scalar(text: str) -> Any:
 def encode(result: Result, *, per_sample: bool) -> bytes:
     """The answer: the per-sample arrays as tensors, the rest as text in __metadata__."""
     arrays = result.outputs if per_sample else {}
-    metadata = {"reduction": result.reduction, "dtype": result.dtype.name}
+    metadata = {"reduction": result.reduction, "dtype": DTYPE_NAMES[result.dtype]}
     if result.loss is not None:
         metadata["loss"] = _text(result.loss)
     if result.reduced:
@@ -166,7 +166,11 @@ def encode(result: Result, *, per_sample: bool) -> bytes:
     reached = 0
     for name, values in arrays.items():
         begin, reached = reached, reached + values.nbytes
-        header[name] = {"dtype": _ANSWERED[values.dtype.name], "shape": values.shape, "data_offsets": (begin, reached)}
+        header[name] = {
+            "dtype": _ANSWERED[values.dtype],
+            "shape": values.shape,
+            "data_offsets": (begin, reached),
+        }
     text = dump(header)
     text += b" " * (-len(text) % ALIGNMENT)
     pieces: list[Any] = [len(text).to_bytes(8, "little"), text, *arrays.values()]

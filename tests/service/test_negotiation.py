@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from service.negotiation import preferences
+from service.negotiation import preferences, remembered
 from tests.service.bodies import BATCH, BINARY
 from tests.service.carriers import safetensors
 from tests.service.conftest import GOOD, JSON, LOSS, problem
@@ -118,3 +118,16 @@ def test_a_refusal_is_a_problem_document_whatever_is_accepted(client: TestClient
 )
 def test_preferences_are_ordered_by_weight_and_else_as_they_stand(header: str, names: list[str]) -> None:
     assert preferences(header) == names
+
+
+def test_a_short_value_is_read_once_and_a_long_one_never_kept() -> None:
+    read: list[str] = []
+
+    @remembered
+    def names(value: str) -> tuple[str, ...]:
+        read.append(value)
+        return tuple(preferences(value))
+
+    for value in ("a, b", "a, b", "a" * 257, "a" * 257):
+        assert names(value) == tuple(value.split(", "))
+    assert read == ["a, b", "a" * 257, "a" * 257]
