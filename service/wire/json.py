@@ -14,6 +14,7 @@ from core.rules import Array
 
 from service.problems import malformed
 from service.wire.nested import NON_FINITE, entry_says, is_number, shown
+from service.wire.pieces import read_text
 from service.wire.reader import Document, members, plain
 from service.wire.tables import DTYPE_NAMES, table
 from service.wire.tensors import DTYPES, checked_shape, from_bytes, known_dtype
@@ -25,7 +26,11 @@ _NAMES = {name: name for name in DTYPES}
 def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
     """The fields of a request by name: the measure's tensors as arrays, the rest as scalars. Raises Problem (400) or
     InvalidInput; names, options and values are left for others to check."""
-    document, tensors = Document(body), table(measure).tensors
+    return read_text(body, lambda document: _fields(document, measure))
+
+
+def _fields(document: Document, measure: Measure) -> dict[str, Any]:
+    tensors = table(measure).tensors
     fields = {}
     for name, value in members(document.root, "the body").items():
         fields[name] = _field(document, tensors[name], value) if name in tensors else plain(value)

@@ -19,6 +19,7 @@ from service.negotiation import INFERENCE_LENGTH
 from service.problems import malformed
 from service.wire.oip import DATATYPES, Request, absent_outputs, outputs
 from service.wire.oip_plain import REQUEST_PARAMETERS, read
+from service.wire.pieces import read_text
 from service.wire.reader import Document, members, plain
 from service.wire.tables import table
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
@@ -48,12 +49,16 @@ def decode(body: bytes | bytearray, length: int, measure: Measure) -> Request:
 
 
 def _with_care(body: bytes | bytearray, length: int, measure: Measure) -> Request:
-    document = Document(body if length == len(body) else body[:length], bare_words=True)
+    text, tail = body if length == len(body) else body[:length], memoryview(body)[length:]
+    return read_text(text, lambda document: _request(document, tail, measure), bare_words=True)
+
+
+def _request(document: Document, tail: memoryview, measure: Measure) -> Request:
     root = members(document.root, "the body")
     sent = root.get("id")
     if "id" in root and not isinstance(sent, str):
         raise _wrong(("id",), plain(sent), "a string")
-    fields = _Inputs(document, measure, memoryview(body)[length:]).read(root.get("inputs"))
+    fields = _Inputs(document, measure, tail).read(root.get("inputs"))
     parameters = _parameters(measure, _object(root.get("parameters"), ("parameters",)))
     binary = parameters.pop("binary_data_output", False)
     for name in REQUEST_PARAMETERS:

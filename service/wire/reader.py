@@ -62,7 +62,7 @@ class Document:
     def array(self, tensor: Tensor, *path: str | int, booleans: bool = False) -> Array:
         """The nested list at `path`, in its shape: float64, or int64 where `tensor` has indices; with `booleans` true
         and false are 1 and 0 there."""
-        value = _at(self.root, path)
+        value = at_path(self.root, path)
         flat = numbers(value, tensor.kind)
         shape = (regular(value) if flat is not None else None) or rectangular(tensor.name, value)
         self.lists += lists_in(shape)
@@ -84,7 +84,7 @@ class Document:
 
     def refuse_mixed_depth(self) -> None:
         """Refuse a list that stands where others have numbers; to be called when every list has been read."""
-        if self.lists != _count(self.text, ord("[")):
+        if self.lists != count(self.text, ord("[")):
             for tensor, value in self._read:
                 refuse_deep_rows(tensor, value)
 
@@ -93,24 +93,34 @@ class Document:
         it can be expected to hold, random subnormals, and those by what they stand for. None where that is not to be
         had: the replacement knows nothing of keys, nor of strings with escapes, and the text may no longer be JSON."""
         if self._marked is None:
-            text, meaning = bytes(self.text), {}
-            for word, value in NON_FINITE.items():
-                mark = _subnormal()
-                meaning[mark] = value
-                text = text.replace(f'"{word}"'.encode(), repr(mark).encode())
+            text, meaning = with_marks(bytes(self.text))
             try:
                 self._marked = simdjson.Parser().parse(text), meaning
             except (ValueError, RuntimeError):
                 self._marked = None, meaning
         root, meaning = self._marked
-        flat = None if root is None else numbers(_at(root, path), Kind.FLOAT)
-        if flat is not None:
-            for mark, value in meaning.items():
-                flat[flat == mark] = value
-        return flat
+        flat = None if root is None else numbers(at_path(root, path), Kind.FLOAT)
+        return None if flat is None else without_marks(flat, meaning)
 
 
-def _count(text: bytes | bytearray, byte: int) -> int:
+def with_marks(text: bytes) -> tuple[bytes, dict[float, float]]:
+    """`text` with random subnormals for "NaN" and the like, and what each of them stands for."""
+    meaning = {}
+    for word, value in NON_FINITE.items():
+        mark = _subnormal()
+        meaning[mark] = value
+        text = text.replace(f'"{word}"'.encode(), repr(mark).encode())
+    return text, meaning
+
+
+def without_marks(flat: Array, meaning: dict[float, float]) -> Array:
+    """`flat` with what the marks in it stand for in their place."""
+    for mark, value in meaning.items():
+        flat[flat == mark] = value
+    return flat
+
+
+def count(text: bytes | bytearray, byte: int) -> int:
     """How often `byte` stands in `text`: a fourth of the time of CPython 3.11's own count, and others run beside it."""
     values = np.frombuffer(text, np.uint8)
     starts = range(0, values.size, _COUNTED)
@@ -150,7 +160,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+def at_path(value: Any, path: tuple[str | int, ...]) -> Any:
+    """What stands at `path` in a document."""
     for step in path:
         value = value[step]
     return value
