@@ -124,7 +124,8 @@ class _Inputs:
             raise _wrong((name, "data"), plain(data), "a list")
         kind = Kind.FLOAT if dtype in FLOAT_DTYPES else Kind.INDEX
         path = ("inputs", place, "data")
-        found = self.document.array(replace(tensor, kind=kind), *path, booleans=dtype == "bool")
+        asked = tensor if tensor.kind is kind else replace(tensor, kind=kind)
+        found = self.document.array(asked, *path, booleans=dtype == "bool")
         if found.shape not in (shape, (math.prod(shape),)):
             is_said = f"{name}.data has the shape {found.shape}"
             raise refuse(name, f"{is_said}, but must have {shape}, or be flat with {math.prod(shape)} entries")
