@@ -10,6 +10,7 @@ from core.rules import Array
 
 from service.problems import Problem
 
+_SLICE = 2**16  # numbers that are written at a time, for writing holds the interpreter
 _WORDS = (b'"NaN"', b'"Infinity"', b'"-Infinity"')
 
 
@@ -29,17 +30,27 @@ def array(values: Array) -> Any:
     """An array as nested lists, or as a number if it has no axes."""
     if values.ndim == 0:
         return number(values[()])
+    if values.size <= _SLICE:
+        return orjson.Fragment(_lists(values))
+    rows = max(1, _SLICE * len(values) // values.size)
+    pieces: list[bytes | memoryview] = []
+    for start in range(0, len(values), rows):
+        pieces += [b"," if start else b"[", memoryview(_lists(values[start : start + rows]))[1:-1]]
+    return orjson.Fragment(b"".join([*pieces, b"]"]))
+
+
+def _lists(values: Array) -> bytes:
     text = dump(values)
-    if b"n" in text:  # orjson writes null for what JSON has no number for
-        odd = values[~np.isfinite(values)]
-        kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
-        if (kinds == kinds[0]).all():
-            return orjson.Fragment(text.replace(b"null", _WORDS[kinds[0]]))
-        pieces = text.split(b"null")
-        joined: list[bytes] = [b""] * (2 * len(pieces) - 1)
-        joined[::2], joined[1::2] = pieces, [_WORDS[kind] for kind in kinds.tolist()]
-        text = b"".join(joined)
-    return orjson.Fragment(text)
+    if b"n" not in text:
+        return text
+    odd = values[~np.isfinite(values)]  # for which JSON has no number, and orjson writes null
+    kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
+    if (kinds == kinds[0]).all():
+        return text.replace(b"null", _WORDS[kinds[0]])
+    pieces = text.split(b"null")
+    joined: list[bytes] = [b""] * (2 * len(pieces) - 1)
+    joined[::2], joined[1::2] = pieces, [_WORDS[kind] for kind in kinds.tolist()]
+    return b"".join(joined)
 
 
 def require_room(shapes: Iterable[tuple[int, ...]], limit: int) -> None:
