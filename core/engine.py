@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from core import cpus, tiles
-from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, prepare
+from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.declare import Kind, Measure, Tensor
 from core.dtypes import name_of
-from core.errors import DeviceUnavailable, GraphDamaged
+from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
 from core.rules import Array
-from core.variants import DTYPES, FOLDER, Variant, complete, manifest, read, select, variants
+from core.variants import DTYPES, FOLDER, Variant, complete, manifest, read, variants
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
 import onnxruntime as ort  # noqa: TID251
@@ -111,15 +111,20 @@ class Engine:
 
     def per_sample(self, batch: Batch, cancelled: Callable[[], bool] = tiles.never) -> Values:
         """The graph's outputs for `batch`. Raises Cancelled when `cancelled` says True."""
-        measure = batch.measure
-        variant = select(measure, batch.arguments.choices, batch.left_out)
-        size, dtype = prod(batch.computed), name_of(batch.dtype)
-        classes = batch.arrays[measure.main.name].shape[-1] if measure.over_classes else 1
+        plan, variant = batch.plan, batch.plan.variant
+        size, classes, dtype = prod(plan.computed), 1, name_of(plan.dtype)
+        if plan.measure.over_classes:
+            classes = batch.arrays[plan.measure.main.name].shape[-1]
         if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
-            return Values({name: np.zeros(size, batch.dtype) for name in variant.outputs})
-        blocks = tiles.plan(batch.computed, *self._block(batch, size, classes))
-        arrays = {name: np.empty(size, batch.dtype) for name in variant.outputs}
-        sums: dict[str, list[ExactSum]] = {name: [] for name in arrays if not measure.over_classes and len(blocks) > 1}
+            return Values({name: np.zeros(size, plan.dtype) for name in variant.outputs})
+        blocks = tiles.plan(plan.computed, *self._block(plan, size, classes))
+        if len(blocks) == 1:
+            if cancelled():
+                raise Cancelled(tiles.GIVEN_UP)
+            results = self._run(variant, dtype, _feeds(batch, blocks[0]))
+            return Values({name: result[:size] for name, result in zip(variant.outputs, results, strict=True)})
+        arrays = {name: np.empty(size, plan.dtype) for name in variant.outputs}
+        sums: dict[str, list[ExactSum]] = {} if plan.measure.over_classes else {name: [] for name in arrays}
 
         def work(block: tiles.Block) -> None:
             results = self._run(variant, dtype, _feeds(batch, block))
@@ -132,10 +137,10 @@ class Engine:
         tiles.run(blocks, work, self._helpers, self.threads, cancelled)
         return Values(arrays, {name: sum(parts, ExactSum()) for name, parts in sums.items()})
 
-    def _block(self, batch: Batch, size: int, classes: int) -> tuple[int, int]:
+    def _block(self, plan: Plan, size: int, classes: int) -> tuple[int, int]:
         """The most samples of a block, a multiple of the second number; small enough that every thread has one."""
-        multiple = PAD_ROWS[batch.dtype] if batch.measure.over_classes else PAD_ELEMENTS
-        largest = BLOCK_ELEMENTS if batch.measure.over_classes else ELEMENTWISE_BLOCK
+        multiple = PAD_ROWS[plan.dtype] if plan.measure.over_classes else PAD_ELEMENTS
+        largest = BLOCK_ELEMENTS if plan.measure.over_classes else ELEMENTWISE_BLOCK
         most = min(largest, max(SHARED_ELEMENTS, -(-size * classes // self.threads))) // classes
         return max(1, -(-most // multiple)) * multiple, multiple
 
@@ -180,15 +185,15 @@ class Engine:
 
 def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:
     """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros."""
-    measure, size = batch.measure, block.stop - block.start
-    padding = -size % (PAD_ROWS[batch.dtype] if measure.over_classes else PAD_ELEMENTS)
+    plan, measure, size = batch.plan, batch.plan.measure, block.stop - block.start
+    padding = -size % (PAD_ROWS[plan.dtype] if measure.over_classes else PAD_ELEMENTS)
     feeds = dict(batch.shared)
     for tensor in measure.by_sample:
         if tensor.name not in batch.arrays:
             continue
         array = batch.arrays[tensor.name]
         part = array[block.index].reshape((size, array.shape[-1]) if tensor.name in measure.rows else size)
-        dtype = batch.dtype if tensor.kind is Kind.FLOAT else INT64
+        dtype = plan.dtype if tensor.kind is Kind.FLOAT else INT64
         if not (part.dtype == dtype and part.flags.c_contiguous and part.flags.aligned):
             part = np.require(part, dtype, ["C", "A"])
         if padding:

@@ -83,6 +83,13 @@ class IndexOf:
         size = bound.get(self.dim, f"number of {self.dim}")
         return f"a class index in [0, {size}) or {self.unless} {bound.get(self.unless, '')}".rstrip()
 
+    def all_within(self, values: Array, bound: Bound) -> bool:
+        """Whether every value is an index, and none is the option: in one pass, as a negative number without its sign
+        is a large one. False too where that is not to be had so quickly."""
+        if values.dtype != np.int64 or not values.size or 0 <= bound[self.unless] < bound[self.dim]:
+            return False
+        return bool(values.view(np.uint64).max() < bound[self.dim])
+
     def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
         size = bound[self.dim]
         if values.size == 0 or (values.min() >= 0 and values.max() < size):

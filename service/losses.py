@@ -90,7 +90,7 @@ class Work:
         self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
         self.spans.end("decode")
         self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.losses.settings.max_elements)
-        self.reply.require_room(self.batch.samples, per_sample=self.per_sample)
+        self.reply.require_room(self.batch.plan.samples, per_sample=self.per_sample)
         return max(array.size for array in self.batch.arrays.values())
 
     def finish(self) -> Answer:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core import check
 from core.arguments import Untyped
 from core.check import prepare
 from core.engine import Engine
@@ -156,17 +157,17 @@ def test_floats_are_promoted_and_lists_follow_the_arrays_beside_them(p: Any, q: 
     values = np.array([[0.5, 0.5]])
     given = [kind(values) if kind is Untyped else values.astype(kind) for kind in (p, q)]
     batch = prepare(find("distribution_cross_entropy"), dict(zip("pq", given, strict=True)), dtype=dtype)
-    assert batch.dtype.name == expected
+    assert batch.plan.dtype.name == expected
 
 
 def test_weights_follow_but_a_typed_weight_types_the_lists_beside_it() -> None:
     weight = np.ones(2)
     logits, targets = zeros(1, 2), indices(0)
     typed = prepare(find("cross_entropy"), {"logits": logits, "targets": targets, "weight": weight})
-    assert typed.dtype == np.float32
+    assert typed.plan.dtype == np.float32
     assert typed.shared["weight"].dtype == np.float32
     lists = prepare(find("cross_entropy"), {"logits": Untyped(np.zeros((1, 2))), "targets": targets, "weight": weight})
-    assert lists.dtype == np.float64
+    assert lists.plan.dtype == np.float64
 
 
 def test_bfloat16_is_widened(engine: Engine) -> None:
@@ -187,3 +188,57 @@ def test_nothing_is_copied_that_need_not_be() -> None:
     batch = prepare(find("binary_cross_entropy"), {"probabilities": logits, "targets": logits, "weight": weight})
     assert np.shares_memory(batch.arrays["weight"], weight)
     assert batch.arrays["weight"].strides[:3] == (0, 0, 0)
+
+
+def test_a_request_like_one_before_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = check.parse
+    monkeypatch.setattr(check, "parse", lambda measure, given: made.append(given) or real(measure, given))
+    monkeypatch.setattr(check, "_plans", {})
+    measure = find("cross_entropy")
+    first, second = (
+        prepare(measure, {"logits": zeros(3, 2), "targets": indices(*t)}) for t in ((0, 1, 0), (1, 1, -100))
+    )
+    assert len(made) == 1
+    assert first.plan is second.plan
+    assert (first.ignored, second.ignored) == (0, 1)
+    assert second.arrays["targets"].tolist() == [1, 1, -100]
+    with pytest.raises(InvalidInput, match=r"targets\[2\] is 7"):
+        prepare(measure, {"logits": zeros(3, 2), "targets": indices(0, 0, 7)})
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ignore_index": 1.0},
+        {"ignore_index": True},
+        {"label_smoothing": True},
+        {"label_smoothing": 2},
+        {"targets": np.array([[0]])},
+        {"targets": np.array([0.0])},
+        {"logits": np.zeros((1, 3)), "targets": np.array([2])},
+        {"class_axis": 1.0},
+        {"class_axis": []},
+        {"reduction": "no"},
+        {"more": 1},
+    ],
+)
+def test_a_plan_serves_only_what_it_was_made_for(other: dict[str, Any]) -> None:
+    measure = find("cross_entropy")
+    good = {"logits": zeros(1, 2), "targets": indices(0), "ignore_index": 1, "label_smoothing": 1, "class_axis": 1}
+    for _ in range(2):
+        assert prepare(measure, good).plan.samples == (1,)
+        if "logits" in other:
+            assert prepare(measure, good | other).plan.bound["classes"] == 3
+            continue
+        for _ in range(2):
+            with pytest.raises(InvalidInput):
+                prepare(measure, good | other)
+
+
+def test_plans_are_forgotten_before_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_plans", {})
+    for size in range(1, 3 * check.MOST_PLANS):
+        prepare(find("kl_div"), {"log_probabilities": np.zeros(size), "targets": np.zeros(size)})
+        assert len(check._plans) <= check.MOST_PLANS

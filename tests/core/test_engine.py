@@ -130,7 +130,7 @@ def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
     logits, targets = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
     logits.flags.writeable = False  # as the bytes of a body may be
     batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": targets})
-    for block in plan(batch.computed, 4):
+    for block in plan(batch.plan.computed, 4):
         feeds = core.engine._feeds(batch, block)
         assert np.shares_memory(feeds["logits"], logits)
         assert np.shares_memory(feeds["targets"], targets)
@@ -144,9 +144,9 @@ def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
 def test_every_thread_has_blocks_that_need_no_padding(engine: Engine, shape: tuple[int, int], blocks: int) -> None:
     logits = np.broadcast_to(np.float32(0), shape)
     batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": np.zeros(shape[0], int)})
-    planned = plan(batch.computed, *engine._block(batch, *shape))
+    planned = plan(batch.plan.computed, *engine._block(batch.plan, *shape))
     assert len(planned) == blocks
-    assert all((block.stop - block.start) % core.engine.PAD_ROWS[batch.dtype] == 0 for block in planned)
+    assert all((block.stop - block.start) % core.engine.PAD_ROWS[batch.plan.dtype] == 0 for block in planned)
 
 
 def test_elements_are_added_up_block_by_block(engine: Engine, measure: Measure) -> None:

@@ -86,10 +86,10 @@ def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
     for name in {"weight", "targets"} & set(sizes) if case.measure == "soft_cross_entropy" else {"weight"} & set(sizes):
         sizes[name] = np.asarray(np.abs(sizes[name]))
     batch = prepare(find(case.measure), sizes, dtype="float64")
-    flat = {name: array.reshape(-1, *array.shape[len(batch.computed) :]) for name, array in batch.arrays.items()}
+    flat = {name: array.reshape(-1, *array.shape[len(batch.plan.computed) :]) for name, array in batch.arrays.items()}
     options = {name: value.item() if value.ndim == 0 else value for name, value in batch.shared.items()}
     with np.errstate(all="ignore"):
-        parts = batch.measure.reference(**flat, **options)
+        parts = batch.plan.measure.reference(**flat, **options)
         terms, own = np.abs(parts[0]), np.abs(flat.get("weight", np.float64(1)))
         if case.measure == "binary_cross_entropy_with_logits":
             x, t, positive = np.abs(flat["logits"]), flat["targets"], flat.get("pos_weight", 1.0)
@@ -103,7 +103,7 @@ def scaled(case: Case, rtol: float, atol: float) -> tuple[float, NDArray[Any]]:
             smoothed = case.fields.get("label_smoothing", 0.0)
             own = parts[1] + (smoothed * np.mean(options["weight"]) if smoothed else 0.0)
         allowed = atol * np.maximum(1.0, own) + rtol * terms
-    return 0.0, np.broadcast_to(allowed, (prod(batch.samples),)).reshape(batch.samples)
+    return 0.0, np.broadcast_to(allowed, (prod(batch.plan.samples),)).reshape(batch.plan.samples)
 
 
 def close(mine: NDArray[Any], theirs: NDArray[Any], rtol: float, atol: float | NDArray[Any]) -> bool:
