@@ -27,7 +27,7 @@ from service.telemetry import Record
 INLINE_BYTES, INLINE_ELEMENTS = 2**16, 2**14  # up to here the loop does it: 0.08 ms less of 0.15 at 64 x 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What is sent back; `coding` is the content coding that it is to be compressed in, "" for none."""
 

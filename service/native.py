@@ -39,7 +39,7 @@ class Native:
         await self.losses.answer(scope, receive, send, measure, exchange)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NativeExchange:
     """The body has one media type and the answer another, each JSON or safetensors."""
 

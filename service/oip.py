@@ -63,7 +63,7 @@ class OipExchange:
         return request.fields, OipReply(self.measure, request.id, request.outputs, most, self.coding)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OipReply:
     """Each output as JSON or as bytes, of which JSON has at most `limit` bytes."""
 

@@ -119,7 +119,7 @@ class Parser:
         hosts = 0
         for name, value in self._headers:
             hosts += name == b"host"
-            known[name] = known[name] + b", " + value if name in known else value
+            known[name] = known[name] + b", " + value.strip() if name in known else value.strip()
         if hosts != 1 and (hosts or version == "1.1"):
             raise malformed(f"the request has {hosts} Host headers, but must have one")
         codings = known.get(b"transfer-encoding", b"")
@@ -128,14 +128,14 @@ class Parser:
         if self._parser.should_upgrade():
             self._body_follows = any(known.get(name, b"").strip(b"0") for name in _FRAMING)
         head = Head(
-            self._scope(version),
+            self._scope(version, known),
             length=None if codings else int(known.get(b"content-length", 0)),
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
             awaits_continue=known.get(b"expect", b"").lower() == b"100-continue",
         )
         self.reader.on_head(head)
 
-    def _scope(self, version: str) -> dict[str, Any]:
+    def _scope(self, version: str, known: dict[bytes, bytes]) -> dict[str, Any]:
         path, raw_path, query = _target(self.url)
         return {
             "type": "http",
@@ -148,6 +148,7 @@ class Parser:
             "query_string": query,
             "root_path": "",
             "headers": self._headers,
+            "lossmeter.headers": known,
         }
 
     def on_body(self, piece: bytes) -> None:

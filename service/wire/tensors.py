@@ -13,6 +13,7 @@ from service.problems import malformed
 
 MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # what a shape may say, zeros left out: past it NumPy's arithmetic would overflow
+COPIED = 2**14  # bytes up to which a tensor that begins at an odd address is put straight: NumPy reads it slowly
 # A dtype comes from this table, never from np.dtype of what a client wrote. bfloat16 is widened below.
 DTYPES = {
     name: np.dtype("<u2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
@@ -53,6 +54,8 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], content: bytes | m
     if len(content) != expected:
         raise malformed(f"{name} has {len(content)} bytes, but {dtype} of shape {shape} takes {expected}")
     array = np.frombuffer(content, DTYPES[dtype])
+    if expected <= COPIED and not array.flags.aligned:
+        array = array.copy()
     if dtype == "bfloat16":
         array = widened(array)
     array = array.reshape(shape)

@@ -1,13 +1,15 @@
 """What is refused before any graph sees it, and the words of the refusal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core import check
-from core.arguments import Untyped
+from core import arguments, check
+from core.arguments import Arguments, Untyped
 from core.check import prepare
+from core.declare import Measure
 from core.engine import Engine
 from core.errors import InvalidInput
 from core.measures import find
@@ -192,8 +194,13 @@ def test_nothing_is_copied_that_need_not_be() -> None:
 
 def test_a_request_like_one_before_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    real = check.parse
-    monkeypatch.setattr(check, "parse", lambda measure, given: made.append(given) or real(measure, given))
+    real = arguments.parse
+
+    def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
+        made.append(given)
+        return real(measure, given)
+
+    monkeypatch.setattr(check, "parse", parse)
     monkeypatch.setattr(check, "_plans", {})
     measure = find("cross_entropy")
     first, second = (
