@@ -24,10 +24,10 @@ def cast(name: str, numbers: Array, dtype: str) -> Array:
     InvalidInput for a finite number that `dtype` cannot hold.
     """
     if dtype in FLOAT_DTYPES:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             array = _to_bfloat16(numbers) if dtype == "bfloat16" else numbers.astype(dtype)
-        if math.isfinite(array.sum(dtype=np.float64)):  # so is each, then: one pass, where the masks take three
-            return array
+            if math.isfinite(array.sum(dtype=np.float64)):  # so is each, then: one pass, where the masks take three
+                return array
         lost = np.isinf(array) & np.isfinite(numbers)
     else:
         low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -42,8 +42,11 @@ def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
     return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytes | bytearray:
+async def read_body(scope: Scope, receive: Receive, limit: int, setting: str, *, aligned: int = 0) -> bytes | bytearray:
     """The body as it was sent, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
+
+    A long one has the byte at `aligned`, where its tensors begin, at the beginning of a cache line, where that is
+    possible.
 
     A declared size over the limit is refused before a byte is read, any other at the first chunk over. service.protocol
     gives a body of declared size whole; of other servers, and of chunks, the buffer grows with what has arrived.
@@ -55,7 +58,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
         raise too_large(limit, setting)
     cycle: Cycle | None = scope.get("lossmeter.cycle")
     if cycle is not None and cycle.length is not None:
-        whole = await cycle.upload()
+        whole = await cycle.upload(aligned)
         if whole is None:
             raise ClientGone
         return whole

@@ -20,6 +20,8 @@ HIGH_WATER = 2**16  # bytes of a body that wait for the app before the connectio
 _STATUS = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _EMPTY = (204, 304)
 
+_LINE = 64
+
 # A bytearray that is not written twice: Python's own would first be filled with zeros, a pass over the whole body.
 _uninitialised = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _uninitialised.argtypes, _uninitialised.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
@@ -82,14 +84,17 @@ class Cycle:
         self._pieces, self._held = [], 0
         return body
 
-    async def upload(self) -> bytes | bytearray | None:
+    async def upload(self, aligned: int = 0) -> bytes | bytearray | None:
         """The whole body, of which Content-Length declares the size; None if the client hung up before it was whole.
 
-        What has not arrived yet goes from the socket into its place, past the parser: 1.1 ms less of 2.2 for 4 MB.
+        What has not arrived yet goes from the socket into its place, past the parser: 1.1 ms less of 2.2 for 4 MB. The
+        byte at `aligned` is put at the beginning of a cache line: tensors elsewhere cost 0.2 ms of 0.6.
         """
         if not self.more_body:
             return self._taken()
-        buffer: bytearray = _uninitialised(None, self.length)
+        buffer: bytearray = _uninitialised(None, (self.length or 0) + _LINE)
+        before = -(ctypes.addressof(ctypes.c_char.from_buffer(buffer)) + aligned) % _LINE
+        del buffer[:before], buffer[self.length :]  # which moves nothing
         with memoryview(buffer) as view:
             begun = self._held
             view[:begun] = self._taken()

@@ -54,6 +54,10 @@ class Exchange(Protocol):
     def limit(self) -> tuple[int, str]:
         """The most bytes that the body may have, decompressed too, and that limit's name."""
 
+    @property
+    def tensors_at(self) -> int:
+        """Where in the body tensors begin, as far as that can be told before it is read."""
+
     def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """The fields by name (arrays, options, choices), and how they want to be answered. Raises Problem or
         InvalidInput."""
@@ -144,7 +148,7 @@ class Losses:
         with statistics.failure_counted():
             coding = content_coding(scope)
             engine, workers = self.running.ready()
-            body = await read_body(scope, receive, *exchange.limit)
+            body = await read_body(scope, receive, *exchange.limit, aligned=exchange.tensors_at)
             work = Work(self, measure, engine, exchange, coding)
             work.body, small = body, len(body) <= INLINE_BYTES and not coding
             del body  # which is gone once it is decoded

@@ -54,6 +54,11 @@ class NativeExchange:
         """See Exchange."""
         return body_limit(self.settings, json=self.sent == JSON)
 
+    @property
+    def tensors_at(self) -> int:
+        """See Exchange. After the header of safetensors, which is padded."""
+        return 0
+
     def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
         form = json if self.sent == JSON else safetensors

@@ -53,6 +53,12 @@ class OipExchange:
         """See Exchange."""
         return body_limit(self.settings, json=self.length is None)
 
+    @property
+    def tensors_at(self) -> int:
+        """See Exchange. After the JSON, if the header that says its length is good."""
+        sent = self.length or ""
+        return int(sent) if sent.isascii() and sent.isdigit() and len(sent) < 20 else 0
+
     def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
         length = oip_request.header_length(self.length, len(body))

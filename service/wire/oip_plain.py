@@ -3,6 +3,7 @@
 All others are left to service.wire.oip_request.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from core.declare import Measure
@@ -10,7 +11,10 @@ from core.declare import Measure
 from service.wire.oip import DATATYPES, Request, absent_outputs
 from service.wire.tables import Table, table
 from service.wire.tensors import checked_shape, from_bytes
-from service.wire.usual import UNUSUAL, Unusual, header, require_keys
+from service.wire.usual import MOST_HEADER_BYTES, UNUSUAL, Unusual, header, require_keys
+
+MOST_KNOWN = 256
+Input = tuple[str, str, tuple[int, ...], int, int]
 
 # What a request may say of itself; a service that keeps nothing between requests has no use for most of it.
 REQUEST_PARAMETERS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -25,45 +29,76 @@ _OUTPUT, _BINARY = {"name", "parameters"}, {"binary_data"}
 _ROOT = {"id", "inputs", "outputs", "parameters"}
 
 
+@dataclass(slots=True)
+class Header:
+    """What the JSON of a request says: of each input its name, dtype and shape and where its bytes begin and end."""
+
+    inputs: list[Input]
+    size: int  # of all of them
+    parameters: dict[str, Any]
+    id: str | None
+    outputs: dict[str, bool]
+
+
+# Clients write the same header before every batch of a shape: one that was read before is known in 1 us instead of 6.
+_known: dict[tuple[Measure, bytes], Header] = {}
+
+
 def read(body: bytes | bytearray, length: int, measure: Measure) -> Request | None:
     """A request whose first `length` bytes are JSON, in 8 microseconds where care takes 26; None if that needs care."""
+    if length > MOST_HEADER_BYTES:
+        return None
+    text, tail = bytes(body[:length]), memoryview(body)[length:]
+    found = _known.get((measure, text))
     try:
-        return _request(body[:length], memoryview(body)[length:], table(measure))
+        found = found or _header(text, measure)
+        if found.size != len(tail):
+            return None
+        fields = {
+            name: from_bytes(name, dtype, shape, tail[begin:end]) for name, dtype, shape, begin, end in found.inputs
+        }
     except UNUSUAL:
         return None
+    return Request(fields | found.parameters, found.id, found.outputs)
 
 
-def _request(text: bytes | bytearray, tail: memoryview, known: Table) -> Request:
+def _header(text: bytes, measure: Measure) -> Header:
+    """The header of `text`, kept for the next time."""
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    return _known.setdefault((measure, text), _read_header(text, table(measure)))
+
+
+def _read_header(text: bytes, known: Table) -> Header:
     root = header(text)
     sent, more = root.get("id", ""), root.get("parameters", {})
     if not (root.keys() <= _ROOT and type(sent) is str and type(more) is dict):
         raise Unusual
-    fields, keys = _inputs(root["inputs"], tail, known)
+    inputs, size = _inputs(root["inputs"], known)
     parameters, binary = _parameters(more, known)
     absent = absent_outputs(known.measure, parameters.get("reduction", known.reduction))
     wanted, keys_of_outputs = _outputs(root.get("outputs", []), binary, known)
-    require_keys(text, len(root) + len(more) + keys + keys_of_outputs)
+    require_keys(text, len(root) + len(more) + 5 * len(inputs) + keys_of_outputs)
     if not absent.isdisjoint(wanted):
         raise Unusual
     wanted = wanted or {name: binary for name in known.outputs if name not in absent}
-    return Request(fields | parameters, root.get("id"), wanted)
+    return Header(inputs, size, parameters, root.get("id"), wanted)
 
 
-def _inputs(entries: list[dict[str, Any]], tail: memoryview, known: Table) -> tuple[dict[str, Any], int]:
-    """The arrays, and how many keys their entries have."""
-    fields: dict[str, Any] = {}
+def _inputs(entries: list[dict[str, Any]], known: Table) -> tuple[list[Input], int]:
+    """The inputs, and how many bytes they have."""
+    found: dict[str, Input] = {}
     reached = 0
     for entry in entries:
         name, parameters = entry["name"], entry["parameters"]
         size, dtype = parameters["binary_data_size"], DATATYPES[entry["datatype"]]
-        if len(entry) != 4 or len(parameters) != 1 or type(size) is not int or size < 0 or name in fields:
+        if len(entry) != 4 or len(parameters) != 1 or type(size) is not int or size < 0 or name in found:
             raise Unusual
         begin, reached = reached, reached + size
-        shape = checked_shape(name, entry["shape"])
-        fields[known.tensors[name].name] = from_bytes(name, dtype, shape, tail[begin:reached])
-    if type(entries) is not list or reached != len(tail):
+        found[name] = (known.tensors[name].name, dtype, checked_shape(name, entry["shape"]), begin, reached)
+    if type(entries) is not list:
         raise Unusual
-    return fields, 5 * len(entries)
+    return list(found.values()), reached
 
 
 def _parameters(sent: dict[str, Any], known: Table) -> tuple[dict[str, Any], bool]:
