@@ -1,5 +1,6 @@
 """create_app: the engine in the lifespan, the routes, one answer for every failure."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from service.cors import allow_origins
 from service.counters import Shared
 from service.edge import Direct, Edge, LastResort
 from service.losses import Losses, Running
+from service.memory import give_back_when_idle
 from service.native import Info, Native, info
 from service.oip import Inference
 from service.problems import Problem, from_core, respond
@@ -64,7 +66,9 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         running.engine, running.workers = engine, workers
         try:
             app.openapi()  # made once, not while a request waits for it
+            memory = asyncio.create_task(give_back_when_idle(metrics))
             yield
+            memory.cancel()
         finally:
             running.engine = running.workers = None
             workers.shutdown()

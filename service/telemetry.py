@@ -52,18 +52,22 @@ class Metrics(Collector):
             name: Statistics(self.rows, {part: place for (measure, part), place in kept.items() if measure == name})
             for name in names[1:]
         }
+        self.begun = self.in_flight = 0  # requests of this process
         self.log = AccessLog()
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
     def begin(self) -> None:
         """A request is being answered."""
-        self.rows.own[self._in_flight] += 1
+        self.begun += 1
+        self.in_flight += 1
+        self.rows.own[self._in_flight] = self.in_flight
 
     def end(self, record: Record) -> None:
         """Count a request that has ended, and log its line."""
         took, row, measure = time.perf_counter_ns() - record.started, self.rows.own, record.measure
-        row[self._in_flight] -= 1
+        self.in_flight -= 1
+        row[self._in_flight] = self.in_flight
         row[self._requests[measure, record.status]] += 1
         row[self._seconds[measure, bisect_left(SECONDS, took / 1e9)]] += 1
         row[self._seconds[measure, len(SECONDS) + 1]] += took
