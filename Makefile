@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
 
-.PHONY: help serve test check fix oracle fuzz clients soak golden graphs image lock clean
+.PHONY: help serve test check fix oracle fuzz clients soak bench golden graphs image lock clean
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ clients: .venv/serve ## Drive the service with clients that were not written for
 soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch, 200,000 mutated bodies
 	$(BIN)/python -m tests.fuzz 200000
 	ORACLE_CASES=1000000 $(BIN)/python -m pytest tests/oracle -m oracle -s
+
+bench: .venv/torch ## Measure speed and memory beside a bare app and PyTorch (QUICK=1, AGAINST=DIR)
+	$(BIN)/python -m bench
 
 golden: .venv/torch ## Write PyTorch's answers to random requests for tests without it
 	$(BIN)/python -m tests.oracle.make_golden

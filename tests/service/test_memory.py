@@ -50,6 +50,7 @@ def test_nothing_is_given_back_while_a_request_is_answered(given_back: list[int]
     async def run() -> None:
         metrics = Metrics()
         task = asyncio.create_task(memory.give_back_when_idle(metrics))
+        await looks(1)
         metrics.begin()
         await looks(5)
         assert given_back == []

@@ -1,0 +1,1 @@
+"""How fast and how large the service is, beside its peers, as ratios from one run: `make bench`."""
