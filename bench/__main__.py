@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import inprocess, memory
+from bench import inprocess, memory, report
 from bench.driver import Window, window
 from bench.servers import Server, running
 from bench.work import WORKS, Work
@@ -113,6 +113,7 @@ def main() -> None:
     print(f"{time.time() - began:.0f} s")
     if not quick and not against:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        report.write(results)
 
 
 if __name__ == "__main__":
