@@ -117,7 +117,9 @@ class Engine:
             classes = batch.arrays[plan.measure.main.name].shape[-1]
         if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
             return Values({name: np.zeros(size, plan.dtype) for name in variant.outputs})
-        blocks = tiles.plan(plan.computed, *self._block(plan, size, classes))
+        blocks = [tiles.Block(0, size, ())]
+        if size * classes > ELEMENTWISE_BLOCK:  # not to plan what is one block in any case saves 3 us
+            blocks = tiles.plan(plan.computed, *self._block(plan, size, classes))
         if len(blocks) == 1:
             if cancelled():
                 raise Cancelled(tiles.GIVEN_UP)

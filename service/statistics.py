@@ -33,6 +33,7 @@ class Statistics:
 
     def __init__(self, rows: Rows, places: dict[str, int]) -> None:
         self.rows, self.places = rows, places
+        self._pairs = {name: (places[count], places[ns]) for name, (count, ns) in DURATIONS.items()}
 
     @contextmanager
     def failure_counted(self) -> Iterator[None]:
@@ -41,7 +42,7 @@ class Statistics:
         try:
             yield
         except BaseException:
-            self._add("fail", time.perf_counter_ns() - began)
+            self._add({"fail": time.perf_counter_ns() - began})
             raise
 
     def succeeded(self, spans: Spans, rows: int) -> None:
@@ -49,14 +50,14 @@ class Statistics:
         own = self.rows.own
         own[self.places["last_inference"]] = time.time_ns() // 10**6
         own[self.places["rows"]] += rows
-        self._add("success", sum(spans.parts.values()))
-        for name, part in PARTS.items():
-            self._add(part, spans.parts[name])
+        self._add({"success": sum(spans.parts.values())} | {PARTS[name]: ns for name, ns in spans.parts.items()})
 
-    def _add(self, name: str, nanoseconds: int) -> None:
-        own, (count, ns) = self.rows.own, DURATIONS[name]
-        own[self.places[count]] += 1
-        own[self.places[ns]] += nanoseconds
+    def _add(self, durations: dict[str, int]) -> None:
+        own = self.rows.own
+        for name, nanoseconds in durations.items():
+            count, ns = self._pairs[name]
+            own[count] += 1
+            own[ns] += nanoseconds
 
     def report(self) -> dict[str, Any]:
         """The counts of all processes, under the names of the extension."""
