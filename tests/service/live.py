@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import uvicorn
+
 from service.app import create_app
 from service.server import Server, config
 from service.settings import Settings
@@ -17,7 +19,14 @@ def listening(**settings: Any) -> Iterator[str]:
     """The host and port of an app with some settings of its own."""
     merged: Any = {"device": "cpu", "threads": 2} | settings
     made = Settings(**merged)
-    server = Server(config(create_app(made), made))
+    with served(config(create_app(made), made)) as address:
+        yield address
+
+
+@contextmanager
+def served(how: uvicorn.Config) -> Iterator[str]:
+    """The host and port of what uvicorn serves by `how`."""
+    server = Server(how)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
