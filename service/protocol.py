@@ -128,9 +128,9 @@ class Protocol(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         """The client has read enough of its answer."""
-        if self.full is not None:
+        if self.full is not None and not self.full.done():  # whoever waited may have been cancelled
             self.full.set_result(None)
-            self.full = None
+        self.full = None
 
     # The parser
 
