@@ -24,15 +24,13 @@ COPY service/ /code/service/
 RUN python3 -m compileall -q /code
 
 FROM ${BASE} AS runtime
-# The allocator's thresholds let memory that large requests took go back to the system.
+# What one thread frees, another can use.
 ENV PATH=/opt/lossmeter/bin:$PATH \
     PYTHONPATH=/opt/lossmeter/code \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     MALLOC_ARENA_MAX=2 \
-    MALLOC_MMAP_THRESHOLD_=1048576 \
-    MALLOC_TRIM_THRESHOLD_=131072 \
     LOSSMETER_HOST=0.0.0.0 \
     LOSSMETER_PORT=8000
 WORKDIR /

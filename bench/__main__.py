@@ -53,7 +53,7 @@ def compare(work: Work, servers: list[Server], rounds: int, seconds: float) -> l
             "goal": work.goal,
         }
         rows.append(row)
-        goal = f"  goal {work.goal:g}" if server.kind == "service" else ""
+        goal = f"  goal {work.goal:g}" if server.kind == "service" and work.goal else ""
         print(
             f"{work.title:24} {server.name:8} {row['cpu_ms']:9.3f} ms CPU {row['rate']:9.1f}/s {row['wall_ms']:9.3f} ms"
             f"   CPU {row['cpu_floors']:6.2f} floors [{cpu[0]:.2f}-{cpu[-1]:.2f}], rate {rate:5.2f}{goal}",
@@ -66,7 +66,7 @@ def over_http(quick: bool, against: str) -> list[dict[str, Any]]:
     """The table of requests."""
     works = WORKS[:-1] if quick else WORKS
     with ExitStack() as stack:
-        servers = [stack.enter_context(running("floor", "floor")), stack.enter_context(running("service", "service"))]
+        servers = [stack.enter_context(running(kind, kind)) for kind in ("floor", "received", "service")]
         if against:
             servers.append(stack.enter_context(running("against", "service", Path(against).resolve())))
         servers.append(stack.enter_context(running("naive", "naive")))

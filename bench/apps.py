@@ -1,10 +1,12 @@
-"""What the service is compared with: python -m bench.apps floor|naive PORT."""
+"""What the service is compared with: python -m bench.apps floor|received|naive PORT."""
 
 import sys
 from typing import Any
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from service.body import read_body
 
 ANSWER = b'{"loss":0.0}'
 
@@ -57,6 +59,16 @@ def naive() -> Any:
     return app
 
 
+async def received(scope: Scope, receive: Receive, send: Send) -> None:
+    """The floor on this project's protocol, which reads the body its own way."""
+    await read_body(scope, receive, 2**40, "")
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
 if __name__ == "__main__":
-    made = floor if sys.argv[1] == "floor" else naive()
-    uvicorn.run(made, port=int(sys.argv[2]), http="httptools", loop="uvloop", log_level="error", access_log=False)
+    kind, port = sys.argv[1], int(sys.argv[2])
+    made = {"floor": lambda: floor, "received": lambda: received, "naive": naive}[kind]()
+    protocol = "service.protocol:Protocol" if kind == "received" else "httptools"
+    uvicorn.run(made, port=port, http=protocol, loop="uvloop", lifespan="off", log_level="error", access_log=False)

@@ -1,6 +1,7 @@
 """A closed loop of requests: so many connections, each with its next request as soon as it has its answer."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Client(asyncio.Protocol):
 def cpu_seconds(pid: int) -> float:
     """What a process has used, its threads with it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def window(

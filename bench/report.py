@@ -29,7 +29,7 @@ def tables(results: dict[str, Any]) -> str:
             f"{row['cpu_floors']:.2f}",
             _spread(*row["cpu_floors_spread"]),
             f"{row['rate_floors']:.2f}",
-            f"{row['goal']:g}" if row["server"] == "service" else "",
+            f"{row['goal']:g}" if row["server"] == "service" and row["goal"] else "",
         )
         for row in results["requests"]
     ]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Server:
-    """A process that listens. `kind` is "service", "floor" or "naive"."""
+    """A process that listens. `kind` is "service" or an app of bench.apps."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ def running(name: str, kind: str, folder: Path = ROOT) -> Iterator[Server]:
     else:
         command = [sys.executable, "-m", "bench.apps", kind, str(port)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSMETER_")}
-    environment |= {"LOSSMETER_PORT": str(port), "LOSSMETER_DEVICE": "cpu"}
+    environment |= {"LOSSMETER_PORT": str(port), "LOSSMETER_DEVICE": "cpu", "LOSSMETER_THREADS": "2"}
     environment |= {"PYTHONPATH": str(folder)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Work:
-    """A batch of `rows` samples of `classes`, as JSON or as bytes, on so many connections; `goal` is in floors."""
+    """A batch of `rows` samples of `classes`, as JSON or bytes, on so many connections; `goal` is in floors, or 0."""
 
     form: str
     rows: int
@@ -72,7 +72,7 @@ class Work:
 
     def is_right(self, server: str, body: bytes) -> bool:
         """Whether an answer has the loss."""
-        if server == "floor":
+        if server in ("floor", "received"):
             return True
         if self.form == "JSON" or server == "naive":
             found = json.loads(body)["loss"]
@@ -87,7 +87,7 @@ WORKS = (
     Work("binary", 64, 10, 8, 2.7),
     Work("JSON", 1024, 1000, 1, 8.0),
     Work("binary", 1024, 1000, 1, 1.5),
-    Work("binary", 1024, 1000, 4, 1.5),
+    Work("binary", 1024, 1000, 4, 0.0),
     Work("binary", 256, 32000, 1, 2.0),
-    Work("binary", 1024, 128256, 1, 2.0),
+    Work("binary", 1024, 128256, 1, 0.0),
 )

@@ -53,9 +53,6 @@ def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
     faults += [mistyped(c.name, choices[c.name], c.says) for c in measure.choices if not _is_choice(c, choices[c.name])]
     if faults:
         raise InvalidInput(faults)
-    for name, array in arrays.items():
-        if name_of(array.dtype) == "bfloat16":
-            arrays[name] = array.astype(np.float32)
     return Arguments(arrays, frozenset(untyped), options, choices)
 
 

@@ -25,7 +25,8 @@ OPTION_DTYPES = {Kind.FLOAT: FLOAT64, Kind.INDEX: np.dtype(np.int64)}  # options
 
 Rules = tuple[tuple[str, Rule], ...]
 
-# Requests repeat each other's shapes and options: the plan of an earlier one saves 9 us of 16 at 64 x 10.
+# Requests repeat each other's shapes and options: the plan of an earlier one saves 16 us of 20 at 64 x 10.
+# No lock: operations on a dict are atomic, and two threads may both make a plan.
 _plans: dict[tuple[Any, ...], "Plan"] = {}
 
 
@@ -93,14 +94,14 @@ def prepare(
 
 
 def _key(measure: Measure, given: Mapping[str, Any], dtype: str, max_elements: int) -> tuple[Any, ...] | None:
-    """All that a plan follows from; None where that cannot be looked up, which is wrong in some way. 1, 1.0 and True
-    are equal, but not the same."""
+    """All that a plan follows from; None where a value cannot be looked up. 1, 1.0 and True are equal, but not the
+    same."""
     parts: list[Any] = [measure, dtype, max_elements]
     for name, value in given.items():
         kind = type(value)
-        if kind is np.ndarray:
+        if isinstance(value, np.ndarray):
             parts += (name, value.dtype, value.shape)
-        elif kind is Untyped:
+        elif isinstance(value, Untyped):
             parts += (name, kind, value.array.dtype, value.array.shape)
         else:
             parts += (name, kind, value)
@@ -167,7 +168,7 @@ def _array(name: str, given: Mapping[str, Any], plan: Plan) -> Array:
     """The array, in float32 if it is bfloat16, or float64 and float32 is computed in; a finite number that is lost by
     it is refused."""
     value = given[name]
-    array: Array = value.array if type(value) is Untyped else value
+    array: Array = value.array if isinstance(value, Untyped) else value
     dtype = name_of(array.dtype)
     if dtype == "bfloat16":
         return array.astype(np.float32)
@@ -175,16 +176,16 @@ def _array(name: str, given: Mapping[str, Any], plan: Plan) -> Array:
 
 
 def _check_values(plan: Plan, arrays: dict[str, Array], *, options: bool) -> int:
-    """Test the arrays, and the options that are not at their defaults unless they were tested before: how many indices
-    mark a sample to skip. Raises InvalidInput."""
+    """Test the arrays, and the `options` that are not at their defaults. Returns how many indices mark a sample to
+    skip. Raises InvalidInput."""
     faults: list[Fault | None] = []
     ignored = 0
     for name, rule in plan.rules:
-        if isinstance(rule, IndexOf) and not rule.all_within(arrays[name], plan.bound):
+        if isinstance(rule, IndexOf):
+            if rule.all_within(arrays[name], plan.bound):
+                continue
             ignored += int(np.count_nonzero(arrays[name] == plan.options[rule.unless]))
-            faults.append(rule.check(name, arrays[name], plan.bound))
-        elif not isinstance(rule, IndexOf):
-            faults.append(rule.check(name, arrays[name], plan.bound))
+        faults.append(rule.check(name, arrays[name], plan.bound))
     if options:
         for tensor, rule in plan.measure.rules:
             if tensor.is_option and plan.options[tensor.name] != tensor.default:

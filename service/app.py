@@ -66,9 +66,11 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         running.engine, running.workers = engine, workers
         try:
             app.openapi()  # made once, not while a request waits for it
-            memory = asyncio.create_task(give_back_when_idle(metrics))
-            yield
-            memory.cancel()
+            trimming = asyncio.create_task(give_back_when_idle(metrics))
+            try:
+                yield
+            finally:
+                trimming.cancel()
         finally:
             running.engine = running.workers = None
             workers.shutdown()

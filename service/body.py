@@ -57,7 +57,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str, *,
     if declared is not None and int(declared) > limit:
         raise too_large(limit, setting)
     cycle: Cycle | None = scope.get("lossmeter.cycle")
-    if cycle is not None and cycle.length is not None:
+    if cycle is not None and cycle.length is not None and receive == cycle.receive and not cycle.begun:
         whole = await cycle.upload(aligned)
         if whole is None:
             raise ClientGone

@@ -62,7 +62,10 @@ class Shared:
     def claim(self) -> int:
         """The number of the row that this process is to write."""
         with self._lock:
-            free = next(place for place, owner in enumerate(self._owners) if not owner or not _lives(owner))
+            owners = enumerate(self._owners)
+            free = next((place for place, owner in owners if not owner or not _lives(owner)), None)
+            if free is None:
+                raise RuntimeError(f"all {self.count} rows of counters are taken by processes that live")
             self._owners[free] = os.getpid()
         return free
 

@@ -20,7 +20,7 @@ HIGH_WATER = 2**16  # bytes of a body that wait for the app before the connectio
 _STATUS = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _EMPTY = (204, 304)
 
-_LINE = 64
+_LINE = 64  # bytes of a cache line, or a multiple of them
 
 # A bytearray that is not written twice: Python's own would first be filled with zeros, a pass over the whole body.
 _uninitialised = ctypes.pythonapi.PyByteArray_FromStringAndSize
@@ -40,6 +40,7 @@ class Cycle:
         self._pieces: list[bytes] = []  # of the body, which nobody has asked for yet
         self._held = 0  # their bytes
         self._ended = False  # the app has had the last of them
+        self.begun = False  # to be given to the app in pieces
         self._waiting: asyncio.Future[None] | None = None
         self._head: list[bytes] = []  # of the answer, until its body begins
         self._started = False
@@ -94,7 +95,7 @@ class Cycle:
             return self._taken()
         buffer: bytearray = _uninitialised(None, (self.length or 0) + _LINE)
         before = -(ctypes.addressof(ctypes.c_char.from_buffer(buffer)) + aligned) % _LINE
-        del buffer[:before], buffer[self.length :]  # which moves nothing
+        del buffer[:before], buffer[self.length :]  # which moves nothing of a long body; a short one may lose its place
         with memoryview(buffer) as view:
             begun = self._held
             view[:begun] = self._taken()
@@ -109,6 +110,7 @@ class Cycle:
 
     async def receive(self) -> Message:
         """ASGI's receive."""
+        self.begun = True
         self._ask()
         while not (self._pieces or self.gone or self.answered) and (self.more_body or self._ended):
             await self._news()
@@ -143,7 +145,9 @@ class Cycle:
                 raise RuntimeError(f"the header {name!r} has a line break")
             lines += (name, b": ", value, b"\r\n")
             sized = sized or name == b"content-length"
-        self.keep_alive = self.keep_alive and sized  # without a length, it is the end of the connection that ends it
+        # An answer of unknown length ends with the connection. A client that waits to be asked for its body may leave
+        # it out after an answer, or not: what comes next cannot be told apart.
+        self.keep_alive = self.keep_alive and sized and not (self.awaits_continue and self.more_body)
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._head = lines
 

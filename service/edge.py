@@ -1,6 +1,7 @@
 """The outermost layers: request id, HEAD, one log line and one count a request; the last resort for errors."""
 
 import logging
+import os
 import secrets
 from itertools import count
 
@@ -13,14 +14,15 @@ from service.telemetry import Metrics, Record
 
 log = logging.getLogger("lossmeter.service")
 
-_PROCESS, _numbers = secrets.token_hex(12), count()  # together never twice; a uuid would cost 2 us a request
+_PROCESS, _numbers = [secrets.token_hex(12)], count()  # together never twice; a uuid would cost 2 us a request
+os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, secrets.token_hex(12)))
 
 
 def request_id(sent: str | None) -> str:
     """What the client sent, if it is at most 128 visible ASCII characters, else a new one."""
     if sent and len(sent) <= 128 and sent.isascii() and sent.isprintable() and " " not in sent:
         return sent
-    return f"{_PROCESS}{next(_numbers):08x}"
+    return f"{_PROCESS[0]}{next(_numbers):08x}"
 
 
 class Edge:

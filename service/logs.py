@@ -1,4 +1,4 @@
-"""One line a record, and one record a request; those of requests are written together, a few times a second."""
+"""One line an event. Those of requests are written together, a few times a second, as one record of many lines."""
 
 import asyncio
 import json

@@ -56,7 +56,7 @@ class NativeExchange:
 
     @property
     def tensors_at(self) -> int:
-        """See Exchange. After the header of safetensors, which is padded."""
+        """See Exchange. After the header of safetensors, whose length stands in the body, and is a multiple of 8."""
         return 0
 
     def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:

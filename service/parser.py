@@ -43,11 +43,16 @@ class Reader(Protocol):
         """The end of its body."""
 
 
-@lru_cache(512)
 def _target(url: bytes) -> tuple[str, bytes, bytes]:
     """The path, as it is meant and as it was sent, and the query."""
+    return _parsed(url) if len(url) <= 256 else _parsed.__wrapped__(url)
+
+
+@lru_cache(512)
+def _parsed(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
-    return unquote(str(parsed.path, "ascii")), parsed.path, parsed.query or b""
+    path = parsed.path or b"/"  # an absolute form may have none
+    return unquote(str(path, "ascii")), path, parsed.query or b""
 
 
 class Parser:
@@ -131,7 +136,7 @@ class Parser:
             self._scope(version, known),
             length=None if codings else int(known.get(b"content-length", 0)),
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
-            awaits_continue=known.get(b"expect", b"").lower() == b"100-continue",
+            awaits_continue=version == "1.1" and known.get(b"expect", b"").lower() == b"100-continue",
         )
         self.reader.on_head(head)
 

@@ -81,6 +81,18 @@ class Protocol(asyncio.BufferedProtocol):
         self._direct = None
         self.resume_writing()
 
+    def eof_received(self) -> bool:
+        """The client will send no more, but may wait for the answers to what it has sent whole."""
+        if self._arriving and self._arriving.more_body and not self._arriving.answered:
+            self._arriving.hang_up()
+            if not self._waiting:
+                return False
+            self._waiting.pop()
+        self._refused = True
+        if self._cycle:
+            self.shutdown()
+        return self._cycle is not None
+
     def get_buffer(self, hint: int) -> memoryview:
         """Where the next bytes go: to their place in the body that is awaited, or to be parsed."""
         return self._scratch if self._direct is None else self._direct[self._reached :]
@@ -159,6 +171,9 @@ class Protocol(asyncio.BufferedProtocol):
         Where requests before it wait for their answers, those are the last ones; `problem` is only logged.
         """
         self._refused = True
+        if self._arriving and self._arriving.answered and self._arriving.more_body:
+            self.transport.close()  # the rest of its body is broken, and it has its answer
+            return
         made = request_id(None)
         log.warning("refused a request: %s (%s)", problem.detail, made)
         if self._waiting and self._waiting[-1].more_body:

@@ -1,6 +1,7 @@
 """How uvicorn serves the app: in this process, or in several that share the port."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -11,7 +12,6 @@ from functools import partial
 import uvicorn
 from core.measures import MEASURES
 from fastapi import FastAPI
-from uvicorn._subprocess import spawn
 from uvicorn.supervisors import Multiprocess
 
 from service.app import create_app
@@ -62,7 +62,7 @@ def config(app: FastAPI | Callable[[], FastAPI], settings: Settings) -> uvicorn.
 
 
 def worker_app(settings: Settings, shared: Shared, parent: int) -> FastAPI:
-    """The app of one worker, in its own process, which ends when `parent`, which started it, is gone."""
+    """The app of one worker, in its own process, which on Linux ends when `parent`, which started it, is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it has ended already
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> int:
         server = Server(config(create_app(settings), settings))
         server.run()
         return 0 if server.started else START_FAILED
-    shared = Shared(spawn, Metrics(MEASURES).size, settings.workers)
+    shared = Shared(multiprocessing.get_context("spawn"), Metrics(MEASURES).size, settings.workers)
     made = config(partial(worker_app, settings, shared, os.getpid()), settings)
     try:
         listener = made.bind_socket()

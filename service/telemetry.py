@@ -52,14 +52,13 @@ class Metrics(Collector):
             name: Statistics(self.rows, {part: place for (measure, part), place in kept.items() if measure == name})
             for name in names[1:]
         }
-        self.begun = self.in_flight = 0  # requests of this process
+        self.in_flight = self.computed = 0  # requests of this process that are answered now; losses that were
         self.log = AccessLog()
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
     def begin(self) -> None:
         """A request is being answered."""
-        self.begun += 1
         self.in_flight += 1
         self.rows.own[self._in_flight] = self.in_flight
 
@@ -71,6 +70,8 @@ class Metrics(Collector):
         row[self._requests[measure, record.status]] += 1
         row[self._seconds[measure, bisect_left(SECONDS, took / 1e9)]] += 1
         row[self._seconds[measure, len(SECONDS) + 1]] += took
+        if measure:
+            self.computed += 1
         if record.samples is not None:
             row[self._samples[measure, bisect_left(SAMPLES, record.samples)]] += 1
             row[self._samples[measure, len(SAMPLES) + 1]] += record.samples

@@ -27,7 +27,8 @@ PIECE = 2**18  # bytes of a piece, which with all that is made of it stays in th
 LONG_ENTRY = 2**20  # bytes of an entry, such as a row, that is read in pieces of its own
 _MOST_COLONS = 2**10
 _SHORT_ROW = 16  # entries; of shorter rows there are so many that calls for their lengths take longest
-_OPENING = re.compile(rb"(?:\[\s*+){1,%d}+" % (MOST_AXES + 1))
+_BLANK = b" \t\r\n"  # what JSON has between its signs: less than Python's own idea of it
+_OPENING = re.compile(rb"(?:\[[%b]*+){1,%d}+" % (_BLANK, MOST_AXES + 1))
 
 Read = TypeVar("Read")
 
@@ -102,7 +103,7 @@ def _read(text: bytes | bytearray, start: int, end: int, kind: Kind) -> Array:
     depth = opening[0].count(b"[") if opening else 0
     if not 0 < depth <= MOST_AXES:
         raise Unusual
-    between = re.compile(rb"\]\s*" * (depth - 1) + b",")
+    between = re.compile(rb"\][%b]*" % _BLANK * (depth - 1) + b",")
     if end - start > LONG_ENTRY and not between.search(text, start, start + LONG_ENTRY):
         return _by_entry(text, start + 1, end - 1, between, kind)
     # A number takes two bytes and more: no memory is touched beyond what there is.
@@ -128,7 +129,7 @@ def _by_entry(text: bytes | bytearray, start: int, end: int, between: re.Pattern
         comma = between.search(text, start, end)
         until = comma.end() - 1 if comma else end
         first, last = text.find(b"[", start, until), text.rfind(b"]", start, until) + 1
-        if first < 0 or text[start:first].strip() or text[last:until].strip():
+        if first < 0 or text[start:first].strip(_BLANK) or text[last:until].strip(_BLANK):
             raise Unusual
         entries.append(_read(text, first, last, kind))
         if entries[-1].shape != entries[0].shape or (comma and comma.end() == end):

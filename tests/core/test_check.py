@@ -13,6 +13,7 @@ from core.declare import Measure
 from core.engine import Engine
 from core.errors import InvalidInput
 from core.measures import find
+from core.rules import IndexOf
 
 f32 = np.float32
 
@@ -249,3 +250,31 @@ def test_plans_are_forgotten_before_they_are_many(monkeypatch: pytest.MonkeyPatc
     for size in range(1, 3 * check.MOST_PLANS):
         prepare(find("kl_div"), {"log_probabilities": np.zeros(size), "targets": np.zeros(size)})
         assert len(check._plans) <= check.MOST_PLANS
+
+
+@pytest.mark.parametrize(
+    ("values", "ignore_index", "expected"),
+    [
+        ([0, 4], -100, True),
+        ([0, 4], 5, True),
+        ([0, 4], 3, False),
+        ([0, 5], -100, False),
+        ([-1, 0], -100, False),
+        ([-100, 0], -100, False),
+        ([-(2**63), 0], -100, False),
+        ([], -100, False),
+    ],
+)
+def test_indices_are_tested_in_one_pass(values: list[int], ignore_index: int, expected: bool) -> None:
+    rule = IndexOf("classes", unless="ignore_index")
+    bound = {"classes": 5, "ignore_index": ignore_index}
+    assert rule.all_within(np.array(values, np.int64), bound) is expected
+    assert not rule.all_within(np.array(values).astype(np.int32), bound)
+
+
+def test_an_array_of_another_class_is_planned_as_any() -> None:
+    class Mapped(np.ndarray[Any, Any]):
+        pass
+
+    fields = {"logits": zeros(1, 2).view(Mapped), "targets": indices(0)}
+    assert prepare(find("cross_entropy"), fields).plan is prepare(find("cross_entropy"), fields).plan

@@ -97,9 +97,9 @@ def test_what_is_not_asked_for_is_not_computed(engine: Engine, monkeypatch: pyte
     ran: list[str] = []
     real = Engine._run
 
-    def spy(self: Engine, variant: Any, dtype: str, feeds: Any) -> Any:
+    def spy(self: Engine, variant: Any, dtype: str, feeds: Any, **more: Any) -> Any:
         ran.append(variant.file(dtype))
-        return real(self, variant, dtype, feeds)
+        return real(self, variant, dtype, feeds, **more)
 
     monkeypatch.setattr(Engine, "_run", spy)
     logits, targets = np.zeros((2, 3), np.float32), np.array([0, 1])
@@ -179,6 +179,27 @@ def test_one_thread_is_enough() -> None:
     result = alone.compute(MEASURES["kl_div"], {"log_probabilities": values, "targets": np.exp(values)})
     assert result.totals["count"] == size
     alone.close()
+
+
+def test_a_small_batch_waits_for_no_other() -> None:
+    busy = Engine([MEASURES["kl_div"]], device="cpu", threads=1)
+    busy._turns.get()  # as a block of a large batch that is being computed
+    done = threading.Event()
+
+    def compute(size: int) -> None:
+        busy.compute(MEASURES["kl_div"], {"log_probabilities": np.zeros(size), "targets": np.ones(size)})
+        done.set()
+
+    threading.Thread(target=compute, args=(core.engine.SMALL_ELEMENTS,), daemon=True).start()
+    assert done.wait(30)
+    done.clear()
+    large = threading.Thread(target=compute, args=(core.engine.SMALL_ELEMENTS + 1,), daemon=True)
+    large.start()
+    assert not done.wait(0.2)
+    busy._turns.put(None)
+    large.join(30)
+    assert done.is_set()
+    busy.close()
 
 
 def test_no_more_graphs_run_at_once_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ import threading
 from typing import Any
 
 import pytest
+from starlette.routing import Router
 
 from core.engine import Engine
-from tests.service.conftest import GOOD, LOSS
+from tests.service.conftest import GOOD, JSON, LOSS, serving
 from tests.service.live import listening
 from tests.service.raw import connected, loss, request
 
@@ -56,3 +57,19 @@ def threads_that_compute(monkeypatch: pytest.MonkeyPatch, *requests: tuple[str, 
 def test_a_small_loss_is_computed_on_the_loop_and_any_other_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     names = threads_that_compute(monkeypatch, (LOSS, GOOD), (LOSS, LARGE), ("/v1/losses/kl_div", BROADCAST))
     assert [name.startswith("request") for name in names] == [False, True, True]
+
+
+@pytest.mark.parametrize("path", [LOSS, "/v2/models/cross_entropy/infer"])
+def test_a_loss_is_found_without_the_router_unless_pages_of_others_may_ask(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise AssertionError("routed")
+
+    with serving() as client:
+        monkeypatch.setattr(Router, "__call__", fail)
+        assert client.post(path, content=b"{}", headers=JSON).status_code in (400, 422)
+    monkeypatch.undo()
+    with serving(cors_origins=("*",)) as client:
+        monkeypatch.setattr(Router, "__call__", fail)
+        assert client.post(path, content=b"{}", headers=JSON).status_code == 500

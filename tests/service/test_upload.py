@@ -1,6 +1,8 @@
 """A body of declared size goes into one buffer, past the parser, however it arrives."""
 
+import asyncio
 import ctypes
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 
 from service import losses
 from service.body import read_body as real
+from service.cycle import Cycle
 from service.parser import Parser
 from tests.service.carriers import safetensors
-from tests.service.conftest import GOOD
+from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
 from tests.service.raw import LOSSES, OTHER, Wire, connected, loss, request
 
@@ -142,3 +145,72 @@ def test_an_answer_of_megabytes_is_whole(address: str) -> None:
             assert len(content) > values.nbytes
         wire.send(request(GOOD))
         assert loss(wire.read()) == LOSSES[GOOD]
+
+
+def half_closed(address: str, *sent: bytes) -> bytes:
+    """Everything that is answered to a client that sends no more, but still reads."""
+    with connected(address) as wire:
+        wire.send(*sent)
+        wire.socket.shutdown(socket.SHUT_WR)
+        return wire.file.read()
+
+
+def test_a_client_that_has_sent_all_and_reads_on_gets_its_answers(address: str) -> None:
+    body, _ = large()
+    head = request(None, "Content-Type: application/x-safetensors", f"Content-Length: {len(body)}", path=KL_DIV)
+    graph = request(None, method="GET", path=f"{LOSS}/graph")
+    for sent, count in (([request(GOOD)], 1), ([head, body], 1), ([graph * 3], 3), ([request(GOOD) + head, body], 2)):
+        assert half_closed(address, *sent).count(b"HTTP/1.1 200 OK") == count
+
+
+def test_what_is_cut_off_by_the_end_is_given_up_and_what_came_before_it_answered(address: str) -> None:
+    assert half_closed(address, request(GOOD)[:-1]) == b""
+    assert half_closed(address, request(GOOD) + request(OTHER)[:-1]).count(b"HTTP/1.1") == 1
+    assert half_closed(address, request(GOOD) + b"POST /x HTT").count(b"HTTP/1.1") == 1
+    assert half_closed(address) == b""
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 32", "Content-Length: 3221225472", "Transfer-Encoding: chunked"])
+def test_an_answer_before_the_body_was_asked_for_ends_the_connection(address: str, framing: str) -> None:
+    for path, status in (("/nope", 404), (LOSS, 415)):
+        with connected(address) as wire:
+            wire.send(request(None, "Expect: 100-continue", framing, path=path))
+            found = wire.read()
+            assert (found[0], found[1]["connection"]) == (status, "close")
+            assert wire.at_end()
+
+
+def test_version_1_0_is_not_asked_for_its_body(address: str) -> None:
+    with connected(address) as wire:
+        wire.send(request(GOOD, "Expect: 100-continue", version="1.0"))
+        assert loss(wire.read()) == LOSSES[GOOD]
+
+
+def test_a_body_that_breaks_after_its_answer_gets_no_second_one(address: str) -> None:
+    with connected(address) as wire:
+        wire.send(request(None, "Transfer-Encoding: chunked", path="/nope"))
+        assert wire.read()[0] == 404
+        wire.send(b"5\r\nhello\r\nZZ\r\n")
+        assert wire.at_end()
+
+
+@pytest.mark.parametrize("target", ["http://localhost", "http://localhost?x=1"])
+def test_an_absolute_form_may_have_no_path(address: str, target: str) -> None:
+    with connected(address) as wire:
+        wire.send(request(None, method="GET", path=target))
+        assert wire.read()[0] == 404
+
+
+def test_a_body_that_was_begun_in_pieces_goes_on_in_pieces() -> None:
+    async def read() -> bytes | bytearray:
+        pieces = iter([GOOD[:5], GOOD[5:]])
+
+        async def receive() -> Any:
+            piece = next(pieces)
+            return {"type": "http.request", "body": piece, "more_body": piece == GOOD[:5]}
+
+        scope: Any = {"headers": [], "lossmeter.cycle": Cycle.__new__(Cycle)}
+        scope["lossmeter.cycle"].length = len(GOOD)
+        return await real(scope, receive, 1000, "MAX")
+
+    assert bytes(asyncio.run(read())) == GOOD

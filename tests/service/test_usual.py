@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from core.errors import InvalidInput
 from core.measures import find
 from service.problems import Problem
-from service.wire import oip_request, safetensors
+from service.wire import oip_plain, oip_request, safetensors
+from service.wire.tables import Table
 from tests.service import carriers
 from tests.service.bodies import LENGTH
 
@@ -158,3 +159,38 @@ def test_both_ways_come_to_the_same(place: int, cut: int, put: str) -> None:
     header = body[8:at] + put.encode() + body[at + cut : length]
     short = outcome(safetensors.decode, len(header).to_bytes(8, "little") + header + body[length:], MEASURE)
     assert short == outcome(safetensors._with_care, header, memoryview(body)[length:], MEASURE)
+
+
+def test_a_header_is_read_once_for_a_measure_and_not_kept_with_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    real = oip_plain._read_header
+
+    def note(text: bytes, known: Table) -> oip_plain.Header:
+        read.append(text)
+        return real(text, known)
+
+    monkeypatch.setattr(oip_plain, "_read_header", note)
+    monkeypatch.setattr(oip_plain, "_known", {})
+    other = find("nll_loss")
+    body, length = inference()
+    for _ in range(3):
+        first, second = (oip_request.decode(body, length, MEASURE) for _ in range(2))
+        assert first.fields.pop("reduction") == second.fields["reduction"] == "sum"
+    assert len(read) == 1
+    with pytest.raises((Problem, InvalidInput)):
+        oip_request.decode(body, length, other)
+    assert len(read) == 2
+    with pytest.raises((Problem, InvalidInput)):
+        oip_request.decode(body + b"x", length, MEASURE)
+    for _ in range(2):
+        oip_request.decode(*inference(id="7"), MEASURE)
+    assert len(read) == 4
+
+
+def test_headers_are_forgotten_before_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oip_plain, "_known", {})
+    for number in range(2 * oip_plain.MOST_KNOWN):
+        body, length = inference()
+        text = body[:length] + b" " * number
+        oip_request.decode(text + body[length:], len(text), MEASURE)
+        assert 0 < len(oip_plain._known) <= oip_plain.MOST_KNOWN

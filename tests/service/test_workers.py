@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from core import cpus
 from tests.service.conftest import GOOD, JSON, LOSS
 from tests.service.test_server import ask, ended, free_port, started, wait_until_ready
 
@@ -75,7 +76,7 @@ def test_whichever_worker_is_asked_metrics_and_statistics_are_those_of_all(port:
 
 def test_threads_are_divided(port: int) -> None:
     found = document(port, "/v1/info")
-    assert (found["workers"], found["threads"]) == (2, max(1, len(os.sched_getaffinity(0)) // 2))
+    assert (found["workers"], found["threads"]) == (2, max(1, cpus.threads() // 2))
 
 
 def children(process: int) -> list[int]:
@@ -96,6 +97,8 @@ def test_a_worker_that_dies_is_replaced_and_its_counts_stay() -> None:
             if len(now) == 2 and first[0] not in now:
                 break
             time.sleep(0.05)
+        else:
+            raise AssertionError("it was not replaced")
         asked += until_both(chosen).total()
         assert count(chosen) == asked
         process.terminate()
