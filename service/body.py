@@ -5,6 +5,7 @@ import re
 from starlette.types import Receive, Scope
 
 from service.cycle import Cycle
+from service.parser import joined
 from service.problems import ClientGone, malformed, too_large
 from service.settings import Settings
 
@@ -15,10 +16,7 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     """The request's headers by name, of several lines the list that they mean; made once, 6 us less of 9."""
     found: dict[bytes, bytes] | None = scope.get("lossmeter.headers")
     if found is None:
-        found = {}
-        for name, value in scope["headers"]:
-            found[name] = found[name] + b", " + value.strip() if name in found else value.strip()
-        scope["lossmeter.headers"] = found
+        found = scope["lossmeter.headers"] = joined(scope["headers"])
     return found
 
 

@@ -8,6 +8,7 @@ read as if it did not. httptools takes what follows such a head for the other pr
 a second parser, told only how the body is framed, goes on from there.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -41,6 +42,14 @@ class Reader(Protocol):
 
     def on_end(self) -> None:
         """The end of its body."""
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The values of headers by name; of several lines the list that they mean."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b", " + value.strip() if name in found else value.strip()
+    return found
 
 
 def _target(url: bytes) -> tuple[str, bytes, bytes]:
@@ -120,11 +129,7 @@ class Parser:
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             raise Problem(505, f"the request is in HTTP/{version}, but must be in HTTP/1.1")
-        known: dict[bytes, bytes] = {}
-        hosts = 0
-        for name, value in self._headers:
-            hosts += name == b"host"
-            known[name] = known[name] + b", " + value.strip() if name in known else value.strip()
+        known, hosts = joined(self._headers), [name for name, _ in self._headers].count(b"host")
         if hosts != 1 and (hosts or version == "1.1"):
             raise malformed(f"the request has {hosts} Host headers, but must have one")
         codings = known.get(b"transfer-encoding", b"")
