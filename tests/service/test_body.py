@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from service.body import header, listed
 from tests.service.conftest import GOOD, JSON, LOSS
 
 
@@ -81,3 +82,10 @@ def test_a_declared_length_over_the_limit_is_refused_unread(client: TestClient) 
     app: Any = client.app
     start, _ = exchange(app, [], (b"content-length", b"9" * 15))
     assert start["status"] == 413
+
+
+def test_the_headers_that_the_connection_has_sorted_are_not_sorted_again() -> None:
+    scope: dict[str, Any] = {"headers": [(b"accept", b"a"), (b"accept", b"b")]}
+    assert (listed(scope, b"accept"), header(scope, b"accept")) == ("a, b", "a")
+    scope = {"headers": [], "lossmeter.headers": {b"accept": b"c"}}
+    assert listed(scope, b"accept") == "c"

@@ -12,6 +12,7 @@ from core.measures import find
 from service.problems import Problem
 from service.wire import oip_plain, oip_request, safetensors
 from service.wire.tables import Table
+from service.wire.tensors import COPIED, from_bytes
 from tests.service import carriers
 from tests.service.bodies import LENGTH
 
@@ -194,3 +195,9 @@ def test_headers_are_forgotten_before_they_are_many(monkeypatch: pytest.MonkeyPa
         text = body[:length] + b" " * number
         oip_request.decode(text + body[length:], len(text), MEASURE)
         assert 0 < len(oip_plain._known) <= oip_plain.MOST_KNOWN
+
+
+def test_a_short_tensor_at_an_odd_address_is_put_straight_and_a_long_one_left() -> None:
+    for size, straight in ((COPIED // 4, True), (COPIED // 4 + 1, False)):
+        array = from_bytes("logits", "float32", (size,), memoryview(bytes(4 * size + 1))[1:])
+        assert array.flags.aligned == straight
