@@ -5,6 +5,7 @@ The order: names and types, shapes, sizes, dtype, values. Nothing wraps, truncat
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ class Batch:
     arrays: dict[str, Array]
     shared: dict[str, Array]
     ignored: int
+
+    @property
+    def result_bytes(self) -> int:
+        """What the values take that are computed for it."""
+        plan = self.plan
+        return prod(plan.samples) * len(plan.variant.outputs) * plan.dtype.itemsize
 
 
 def prepare(

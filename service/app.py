@@ -19,6 +19,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import oip_models, openapi, pages
+from service.admission import Admission
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
@@ -37,6 +38,7 @@ class Service(FastAPI):
 
     measures: Mapping[str, Measure]
     direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
+    admission: Admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -92,7 +94,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     _answer_failures(app)
     _add_catalogue(app, measures, running)
     _add_operations(app, settings, running, metrics)
-    losses = Losses(measures, running, settings, metrics.statistics)
+    app.admission = Admission(settings)
+    losses = Losses(measures, running, settings, metrics.statistics, app.admission)
     oip_models.add_routes(app, losses)
     native, inference = Native(losses), Inference(losses)
     for path, endpoint in (

@@ -1,6 +1,7 @@
 """The whole body of a request, read into one buffer."""
 
 import re
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope
 
@@ -40,8 +41,18 @@ def body_limit(settings: Settings, *, json: bool) -> tuple[int, str]:
     return min((int(settings.max_json_bytes), "MAX_JSON_BYTES"), whole) if json else whole
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, setting: str, *, aligned: int = 0) -> bytes | bytearray:
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    limit: int,
+    setting: str,
+    *,
+    reserve: Callable[[int], None] = lambda _: None,
+    aligned: int = 0,
+) -> bytes | bytearray:
     """The body as it was sent, at most `limit` bytes; `setting` is the limit's name. Raises Problem or ClientGone.
+
+    `reserve` is told the size before so much is read, and raises where there is no room for it.
 
     A long one has the byte at `aligned`, where its tensors begin, at the beginning of a cache line, where that is
     possible.
@@ -54,6 +65,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str, *,
         raise malformed("Content-Length must be a number of bytes")
     if declared is not None and int(declared) > limit:
         raise too_large(limit, setting)
+    if declared is not None:
+        reserve(int(declared))
     cycle: Cycle | None = scope.get("lossmeter.cycle")
     if cycle is not None and cycle.length is not None and receive == cycle.receive and not cycle.begun:
         whole = await cycle.upload(aligned)
@@ -68,6 +81,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str, *,
         buffer += message.get("body", b"")
         if len(buffer) > limit:
             raise too_large(limit, setting)
+        reserve(len(buffer))
         more = message.get("more_body", False)
     if declared is not None and len(buffer) != int(declared):
         raise malformed(f"the body has {len(buffer)} bytes, but Content-Length declares {declared}")

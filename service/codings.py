@@ -48,8 +48,11 @@ def _coding(sent: str) -> str:
     return coding
 
 
-def decoded(body: bytes | bytearray, coding: str, limit: int, setting: str) -> bytes | bytearray:
-    """The body that `coding` stands for, at most `limit` bytes. Raises Problem (400 or 413)."""
+def decoded(
+    body: bytes | bytearray, coding: str, limit: int, setting: str, reserve: Callable[[int], None] = lambda _: None
+) -> bytes | bytearray:
+    """The body that `coding` stands for, at most `limit` bytes. Raises Problem (400 or 413), and what `reserve` raises,
+    which is told its size as it grows."""
     if not coding:
         return body
     content = bytearray()
@@ -58,6 +61,7 @@ def decoded(body: bytes | bytearray, coding: str, limit: int, setting: str) -> b
             content += piece
             if len(content) > limit:
                 raise too_large(limit, setting)
+            reserve(len(content))
     except (zlib.error, zstd.ZstdError) as error:
         wide = f" (a window may have {2**ZSTD_WINDOW_LOG} bytes)" if "memory" in str(error) else ""
         raise malformed(f"the body is not {coding}: {error}{wide}") from None

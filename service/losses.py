@@ -5,24 +5,30 @@ loop, but where it is less than the way to another thread and back.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from core.check import prepare
+from core.check import Batch, prepare
 from core.declare import Measure
 from core.engine import Engine
+from core.errors import Cancelled
 from core.reduction import Result, reduce
 from starlette.types import Receive, Scope, Send
 
 from service import schemas
+from service.admission import Admission, Lease
 from service.body import read_body
 from service.codings import compress, content_coding, decoded
-from service.problems import unavailable
+from service.patience import Patience
+from service.problems import deadline_exceeded, unavailable
 from service.settings import Settings
 from service.statistics import Spans, Statistics
 from service.telemetry import Record
+
+log = logging.getLogger("lossmeter.service")
 
 INLINE_BYTES, INLINE_ELEMENTS = 2**16, 2**14  # up to here the loop does it: 0.08 ms less of 0.15 at 64 x 10
 
@@ -38,7 +44,11 @@ class Answer:
 
 
 class Reply(Protocol):
-    """How the answer to one request is written."""
+    """How the answer to one request is written, and within how many seconds it is wanted, 0 if that is not said."""
+
+    @property
+    def seconds(self) -> float:
+        """From the beginning of the request."""
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
         """Raise Problem if an answer for `samples` cannot be written, so that it is not computed."""
@@ -69,6 +79,7 @@ class Running:
 
     engine: Engine | None = None
     workers: ThreadPoolExecutor | None = None
+    giving_up: bool = False
 
     def ready(self) -> tuple[Engine, ThreadPoolExecutor]:
         """Both. Raises Problem (503) before they are there."""
@@ -76,31 +87,53 @@ class Running:
             raise unavailable("the service is starting")
         return self.engine, self.workers
 
+    def stopping(self) -> bool:
+        """Whether what is being done is to be left."""
+        return self.giving_up
 
+
+@dataclass(slots=True)
 class Work:
     """One request's way from its body to its answer, in two steps, each on whatever thread."""
 
-    def __init__(self, losses: "Losses", measure: Measure, engine: Engine, exchange: Exchange, coding: str) -> None:
-        self.losses, self.measure, self.engine, self.exchange, self.coding = losses, measure, engine, exchange, coding
-        self.body: bytes | bytearray = b""
-        self.spans = Spans()
+    losses: "Losses"
+    measure: Measure
+    engine: Engine
+    exchange: Exchange
+    coding: str
+    lease: Lease
+    patience: Patience
+    body: bytes | bytearray = b""
+    spans: Spans = field(default_factory=Spans)
+    reply: Reply = field(init=False)
+    per_sample: bool = field(init=False)
+    batch: Batch = field(init=False)
+    rows: int = field(init=False)
 
     def prepare(self) -> int:
-        """Decode, validate, check: how many elements are to be computed. Raises Problem or CoreError."""
+        """Decode, validate, check: how many elements are to be computed. Raises Problem, ClientGone or CoreError."""
         self.spans.end("queue")
+        self.patience.require()
         body, self.body = self.body, b""
-        fields, self.reply = self.exchange.decode(decoded(body, self.coding, *self.exchange.limit))
+        body = decoded(body, self.coding, *self.exchange.limit, self.lease.hold)
+        fields, self.reply = self.exchange.decode(body)
+        if self.reply.seconds:
+            self.patience.limit(self.reply.seconds)
         given = schemas.validate(self.losses.request_models[self.measure.name], self.measure, fields)
         self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
         self.spans.end("decode")
         self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.losses.settings.max_elements)
         self.reply.require_room(self.batch.plan.samples, per_sample=self.per_sample)
+        self.lease.hold(self.batch.result_bytes)
         return max(array.size for array in self.batch.arrays.values())
 
     def finish(self) -> Answer:
-        """Compute, reduce, encode, compress. Raises Problem or CoreError."""
-        result = reduce(self.batch, self.engine.per_sample(self.batch))
+        """Compute, reduce, encode, compress. Raises Problem, ClientGone or CoreError."""
+        self.patience.require()
+        result = reduce(self.batch, self.engine.per_sample(self.batch, self.patience.over))
+        del self.batch  # the body is gone before the answer is made
         self.spans.end("compute")
+        self.patience.require()
         answer = self.reply.encode(result, per_sample=self.per_sample)
         if answer.coding:
             answer = replace(answer, content=compress(answer.content, answer.coding))
@@ -123,40 +156,77 @@ class Losses:
         running: Running,
         settings: Settings,
         statistics: Mapping[str, Statistics],
+        admission: Admission,
     ) -> None:
         self.measures, self.running, self.settings, self.statistics = measures, running, settings, statistics
+        self.admission = admission
         self.request_models = {name: schemas.request_model(measure) for name, measure in measures.items()}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, measure: Measure, exchange: Exchange) -> None:
-        """Answer one request. Raises Problem or CoreError."""
-        answer, timing = await self._answer(scope, receive, measure, exchange)  # the body is gone before it is sent
-        headers = {
-            "content-type": answer.media_type,
-            "content-length": str(len(answer.content)),
-            "server-timing": timing,
-            **answer.headers,
-        }
-        if answer.coding:
-            headers |= {"content-encoding": answer.coding, "vary": "Accept-Encoding"}
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.content})
+        """Answer one request. Raises Problem, CoreError or ClientGone."""
+        with Lease(self.admission) as lease:
+            answer, timing = await self._answer(scope, receive, measure, exchange, lease)
+            lease.keep(len(answer.content))  # the body is gone before it is sent
+            headers = {
+                "content-type": answer.media_type,
+                "content-length": str(len(answer.content)),
+                "server-timing": timing,
+                **answer.headers,
+            }
+            if answer.coding:
+                headers |= {"content-encoding": answer.coding, "vary": "Accept-Encoding"}
+            raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            await send({"type": "http.response.body", "body": answer.content})
 
-    async def _answer(self, scope: Scope, receive: Receive, measure: Measure, exchange: Exchange) -> tuple[Answer, str]:
+    async def _answer(
+        self, scope: Scope, receive: Receive, measure: Measure, exchange: Exchange, lease: Lease
+    ) -> tuple[Answer, str]:
         record: Record = scope["lossmeter.record"]
         statistics = self.statistics[measure.name]
         with statistics.failure_counted():
             coding = content_coding(scope)
             engine, workers = self.running.ready()
-            body = await read_body(scope, receive, *exchange.limit, aligned=exchange.tensors_at)
-            work = Work(self, measure, engine, exchange, coding)
-            work.body, small = body, len(body) <= INLINE_BYTES and not coding
-            del body  # which is gone once it is decoded
-            if small and work.prepare() <= INLINE_ELEMENTS:
-                answer = work.finish()
-            else:
-                step = work.finish if small else work.both
-                answer = await asyncio.get_running_loop().run_in_executor(workers, step)
+            patience = Patience(scope, record.started, self.running.stopping)
+            work = Work(self, measure, engine, exchange, coding, lease, patience)
+            try:
+                work.body = await self._body(scope, receive, exchange, work)
+                answer = await self._done(work, workers)
+            except Cancelled:
+                raise patience.reason() from None
+            except MemoryError:
+                log.error("request %s: there is not enough memory", record.request_id)
+                raise unavailable("there is not enough memory for the batch now") from None
         record.samples = work.rows
         statistics.succeeded(work.spans, work.rows)
         return answer, work.spans.server_timing()
+
+    async def _body(self, scope: Scope, receive: Receive, exchange: Exchange, work: Work) -> bytes | bytearray:
+        """The body, if there is room for it, and if its turn comes soon where it is no small one."""
+        patience = work.patience
+        patience.require()
+        limit, setting = exchange.limit
+
+        def reserve(count: int) -> None:
+            if count > INLINE_BYTES >= work.lease.bytes:
+                self.admission.require_turn(work.engine.threads)
+            work.lease.hold(count)
+
+        reading = read_body(scope, receive, limit, setting, reserve=reserve, aligned=exchange.tensors_at)
+        if patience.deadline is None:
+            return await reading
+        try:
+            return await asyncio.wait_for(reading, patience.seconds_left)
+        except TimeoutError:
+            raise deadline_exceeded() from None
+
+    async def _done(self, work: Work, workers: ThreadPoolExecutor) -> Answer:
+        """The answer, from this thread if that is quick, else from one of `workers`."""
+        size, measure, form = len(work.body), work.measure.name, work.exchange.limit[1]
+        if size > INLINE_BYTES or work.coding:
+            return await self.admission.run(workers, (measure, form), size, work.both)
+        elements = work.prepare()
+        if elements <= INLINE_ELEMENTS:
+            return work.finish()
+        self.admission.require_turn(work.engine.threads)
+        return await self.admission.run(workers, (measure, "elements"), elements, work.finish)

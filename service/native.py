@@ -1,7 +1,7 @@
 """/v1: POST /v1/losses/{name}, in JSON or safetensors, and what GET /v1/info answers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from core.declare import Measure
 from core.engine import Engine
@@ -48,6 +48,7 @@ class NativeExchange:
     sent: str
     wanted: str
     coding: str  # what a long JSON answer is compressed in
+    seconds: ClassVar[float] = 0.0  # the header says it
 
     @property
     def limit(self) -> tuple[int, str]:
@@ -78,11 +79,13 @@ class NativeExchange:
 
 
 class Limits(BaseModel):
-    """The limits in force; those of bodies are bytes."""
+    """The limits in force, of one worker."""
 
     max_body_bytes: int
     max_json_bytes: int
+    max_inflight_bytes: int
     max_elements: int
+    queue_seconds: float
 
 
 class Info(BaseModel):

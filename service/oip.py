@@ -66,18 +66,21 @@ class OipExchange:
         if length > most:
             raise too_large(most, setting)
         request = oip_request.decode(body, length, self.measure)
-        return request.fields, OipReply(self.measure, request.id, request.outputs, most, self.coding)
+        return request.fields, OipReply(
+            self.measure, request.id, request.outputs, most, self.coding, request.timeout / 1e6
+        )
 
 
 @dataclass(slots=True)
 class OipReply:
-    """Each output as JSON or as bytes, of which JSON has at most `limit` bytes."""
+    """Each output as JSON or as bytes, of which JSON has at most `limit` bytes, within so many seconds."""
 
     measure: Measure
     id: str | None
     outputs: dict[str, bool]
     limit: int
     coding: str
+    seconds: float
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
         """See Reply."""

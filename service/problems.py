@@ -22,16 +22,25 @@ KINDS = {
     503: ("unavailable", "Unavailable"),
     505: ("version-not-supported", "HTTP version not supported"),
 }
+OVERLOADED = ("overloaded", "Overloaded")
+DEADLINE_EXCEEDED = ("deadline-exceeded", "Deadline exceeded")
 
 
 class Problem(Exception):
     """A request that cannot be answered, as it is answered."""
 
     def __init__(
-        self, status: int, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: tuple[str, str] | None = None,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, dict(headers or {})
+        self.slug, self.title = kind or KINDS.get(status, ("error", "Error"))
 
 
 class ClientGone(Exception):
@@ -50,7 +59,21 @@ def too_large(limit: int, setting: str) -> Problem:
 
 def unavailable(detail: str) -> Problem:
     """Not now; a later try may be answered."""
-    return Problem(503, detail, headers={"Retry-After": "1"})
+    return _later(detail, KINDS[503])
+
+
+def overloaded(detail: str, seconds: int = 1) -> Problem:
+    """There is more to do than can be done; a try after so many seconds may be answered."""
+    return _later(f"the service is overloaded: {detail}", OVERLOADED, seconds)
+
+
+def deadline_exceeded() -> Problem:
+    """The time that the client gave is up."""
+    return _later("the deadline of the request has passed", DEADLINE_EXCEEDED)
+
+
+def _later(detail: str, kind: tuple[str, str], seconds: int = 1) -> Problem:
+    return Problem(503, detail, kind=kind, headers={"Retry-After": str(max(1, seconds))})
 
 
 def from_core(error: CoreError) -> Problem:
@@ -70,11 +93,10 @@ def pointer(where: Sequence[str | int]) -> str:
 
 def body(problem: Problem, status: int, request_id: str) -> dict[str, Any]:
     """The members of the problem document."""
-    slug, title = KINDS.get(problem.status, ("error", "Error"))
     detail = _clipped(problem.detail, DETAIL_BYTES)
     members: dict[str, Any] = {
-        "type": f"/problems/{slug}",
-        "title": title,
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
         "status": status,
         "detail": detail,
         "error": detail,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic import AfterValidator, ByteSize, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -49,7 +49,15 @@ class Settings(BaseSettings):
     )
     max_body_bytes: Limit = Field(ByteSize(2**30), description="Largest request body, in bytes (1GiB is taken too).")
     max_json_bytes: Limit = Field(ByteSize(2**25), description="Largest JSON body, of a request or answer, in bytes.")
+    max_inflight_bytes: Limit = Field(
+        ByteSize(2**31),
+        validate_default=True,
+        description="Most bytes of bodies and results in a worker at once, at least MAX_BODY_BYTES.",
+    )
     max_elements: int = Field(2**30, ge=1, description="Most elements of an input, or of what the inputs broadcast to.")
+    queue_seconds: float = Field(
+        0.5, ge=0, le=3600, description="Longest that work should wait for a thread; what would wait longer gets a 503."
+    )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (),
         description="Origins whose browser pages may ask, comma-separated (https://example.org), or * for all.",
@@ -61,6 +69,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+    @field_validator("max_inflight_bytes")
+    @classmethod
+    def _holds_a_body(cls, value: ByteSize, others: ValidationInfo) -> ByteSize:
+        least: ByteSize = others.data.get("max_body_bytes", value)
+        if value == cls.model_fields["max_inflight_bytes"].default:
+            return max(value, least)
+        if value < least:
+            raise PydanticCustomError("inflight", "must be at least MAX_BODY_BYTES, which is {least}", {"least": least})
+        return value
 
 
 def load() -> Settings:

@@ -31,11 +31,13 @@ _ANSWERED = {np.dtype(dtype): NAMES[dtype] for dtype in ("float32", "float64", "
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A decoded request: its fields by name, and how it wants to be answered: output names, each binary or not."""
+    """A decoded request: its fields by name, and how it wants to be answered: output names, each binary or not, and
+    within how many microseconds, 0 for as long as it takes."""
 
     fields: dict[str, Any]
     id: str | None
     outputs: dict[str, bool]
+    timeout: int
 
 
 def outputs(measure: Measure) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Header:
     parameters: dict[str, Any]
     id: str | None
     outputs: dict[str, bool]
+    timeout: int
 
 
 # Most clients write the same header before every batch of a shape: one that was read before is known in 1 us instead
@@ -60,7 +61,7 @@ def read(body: bytes | bytearray, length: int, measure: Measure) -> Request | No
         }
     except UNUSUAL:
         return None
-    return Request(fields | found.parameters, found.id, found.outputs)
+    return Request(fields | found.parameters, found.id, found.outputs, found.timeout)
 
 
 def _header(text: bytes, measure: Measure) -> Header:
@@ -79,14 +80,15 @@ def _read_header(text: bytes, known: Table) -> Header:
     if not (root.keys() <= _ROOT and type(sent) is str and type(more) is dict):
         raise Unusual
     inputs, size = _inputs(root["inputs"], known)
-    parameters, binary = _parameters(more, known)
+    parameters, asked = _parameters(more, known)
+    binary = asked.get("binary_data_output", False)
     absent = absent_outputs(known.measure, parameters.get("reduction", known.reduction))
     wanted, keys_of_outputs = _outputs(root.get("outputs", []), binary, known)
     require_keys(text, len(root) + len(more) + 5 * len(inputs) + keys_of_outputs)
     if not absent.isdisjoint(wanted):
         raise Unusual
     wanted = wanted or {name: binary for name in known.outputs if name not in absent}
-    return Header(inputs, size, parameters, root.get("id"), wanted)
+    return Header(inputs, size, parameters, root.get("id"), wanted, asked.get("timeout", 0))
 
 
 def _inputs(entries: list[dict[str, Any]], known: Table) -> tuple[list[Input], int]:
@@ -105,19 +107,20 @@ def _inputs(entries: list[dict[str, Any]], known: Table) -> tuple[list[Input], i
     return list(found.values()), reached
 
 
-def _parameters(sent: dict[str, Any], known: Table) -> tuple[dict[str, Any], bool]:
-    """The options and choices, and whether outputs are wanted as bytes."""
-    found, binary = {}, False
+def _parameters(sent: dict[str, Any], known: Table) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options and choices, and what the request says of itself."""
+    found: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
     for name, value in sent.items():
         if name in REQUEST_PARAMETERS:
             if type(value) not in REQUEST_PARAMETERS[name][0] or (type(value) is int and value < 0):
                 raise Unusual
-            binary = value if name == "binary_data_output" else binary
+            asked[name] = value
         elif name in known.scalars and type(value) in (bool, int, float, str):
             found[name] = value
         else:
             raise Unusual
-    return found, binary
+    return found, asked
 
 
 def _outputs(entries: list[dict[str, Any]], binary: bool, known: Table) -> tuple[dict[str, bool], int]:

@@ -60,13 +60,12 @@ def _request(document: Document, tail: memoryview, measure: Measure) -> Request:
         raise _wrong(("id",), plain(sent), "a string")
     fields = _Inputs(document, measure, tail).read(root.get("inputs"))
     parameters = _parameters(measure, _object(root.get("parameters"), ("parameters",)))
-    binary = parameters.pop("binary_data_output", False)
-    for name in REQUEST_PARAMETERS:
-        parameters.pop(name, None)
+    asked = {name: parameters.pop(name) for name in REQUEST_PARAMETERS if name in parameters}
+    binary = asked.get("binary_data_output", False)
     reduction = parameters.get("reduction", measure.reduction.default)
     wanted = _outputs(document, measure, root.get("outputs"), binary, absent_outputs(measure, reduction))
     document.refuse_mixed_depth()
-    return Request(fields | parameters, sent, wanted)
+    return Request(fields | parameters, sent, wanted, asked.get("timeout", 0))
 
 
 class _Inputs:

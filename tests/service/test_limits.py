@@ -59,9 +59,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     asked: list[Any] = []
     real = Engine.per_sample
 
-    def watch(engine: Engine, batch: Any) -> Any:
+    def watch(engine: Engine, batch: Any, *cancelled: Any) -> Any:
         asked.append(batch)
-        return real(engine, batch)
+        return real(engine, batch, *cancelled)
 
     monkeypatch.setattr(Engine, "per_sample", watch)
     return asked

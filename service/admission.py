@@ -1,0 +1,97 @@
+"""What is let in: bytes of bodies and results up to a limit, and work while its turn comes soon. The rest is refused.
+
+Bytes are reserved before they are read or computed. How long work takes is estimated from what such work took before.
+"""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from types import TracebackType
+from typing import TypeVar
+
+from service.problems import Problem, overloaded
+from service.settings import Settings
+
+Answer = TypeVar("Answer")
+
+NEW = 1e-9  # seconds for a byte or an element of work of which there has been none yet
+WEIGHT = 0.2  # of the last piece of work among those before it
+
+
+class Admission:
+    """One worker's. Leases may be used on any thread, the rest on the event loop only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.most_bytes, self.most_seconds = int(settings.max_inflight_bytes), settings.queue_seconds
+        self.bytes = 0  # that are reserved
+        self.lock = threading.Lock()
+        self._running = 0  # pieces of work that have been given to threads
+        self._seconds = 0.0  # that they take, as estimated
+        self._rates: dict[Hashable, float] = {}  # seconds for a byte or an element, by kind of work
+
+    def require_turn(self, threads: int) -> None:
+        """Raises Problem (503) where work that comes now would wait too long for one of `threads`."""
+        wait = self._seconds / threads
+        if self._running >= threads and wait > self.most_seconds:
+            raise overloaded(f"work would wait {wait:.1f} s for a thread", math.ceil(wait))
+
+    async def run(self, workers: ThreadPoolExecutor, kind: Hashable, size: int, work: Callable[[], Answer]) -> Answer:
+        """The answer of `work`, of `size` bytes or elements, from a thread of `workers`."""
+        expected = size * self._rates.get(kind, NEW)
+        self._running += 1
+        self._seconds += expected
+        began = 0.0
+
+        def timed() -> Answer:
+            nonlocal began
+            began = perf_counter()
+            return work()
+
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(workers, timed)
+            taken = (perf_counter() - began) / max(1, size)
+            self._rates[kind] = (1 - WEIGHT) * self._rates.get(kind, taken) + WEIGHT * taken
+            return answer
+        finally:
+            self._running -= 1
+            self._seconds = self._seconds - expected if self._running else 0.0  # no rounding is left over
+
+
+class Lease:
+    """The bytes that one request has reserved, until the end of the block."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission, self.bytes = admission, 0
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.keep(0)
+
+    def keep(self, count: int) -> None:
+        """Give back all but `count` bytes."""
+        with self._admission.lock:
+            self._admission.bytes -= max(0, self.bytes - count)
+        self.bytes = min(self.bytes, count)
+
+    def hold(self, count: int) -> None:
+        """Have at least `count` bytes reserved. Raises Problem: 422 where that is more than there can ever be, 503
+        where it is more than is left now."""
+        more = count - self.bytes
+        if more <= 0:
+            return
+        admission = self._admission
+        if count > admission.most_bytes:
+            detail = f"the batch takes {count} bytes in the work, more than {admission.most_bytes}, the limit"
+            raise Problem(422, f"{detail} MAX_INFLIGHT_BYTES: send it in parts")
+        with admission.lock:
+            left = admission.most_bytes - admission.bytes
+            if more <= left:
+                admission.bytes += more
+                self.bytes = count
+                return
+        raise overloaded(f"{more} bytes more are needed, but {max(0, left)} of MAX_INFLIGHT_BYTES are left", 1)
