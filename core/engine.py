@@ -20,7 +20,7 @@ from core import cpus, tiles
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.declare import Kind, Measure, Tensor
 from core.dtypes import name_of
-from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
+from core.errors import Cancelled, DeviceUnavailable, GraphDamaged, OutOfMemory
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
 from core.rules import Array
@@ -37,6 +37,7 @@ SMALL_ELEMENTS = 2**16  # computed at once, in 0.1 ms, beside whatever the threa
 SHARED_ELEMENTS = 2**17  # less than this is computed before a second thread is awake
 PAD_ELEMENTS = 64
 PAD_ROWS = {FLOAT32: 4, FLOAT64: 2}  # rows that a 16-byte vector of one value a row takes
+NO_MEMORY = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "ALLOC_FAILED")
 INT64 = np.dtype(np.int64)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Sums over classes are products with ones, and TF32 would keep 10 bits of each factor.
@@ -153,24 +154,28 @@ class Engine:
             self._helpers.shutdown()
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array], *, at_once: bool = False) -> list[Array]:
-        """The graph's outputs; unless `at_once`, no more graphs run than there are threads."""
-        session = self._sessions[variant.file(dtype)]
-        results: list[Array]
-        if at_once:
-            results = session.run(variant.outputs, feeds)
-            return results
-        self._turns.get()
+        """The graph's outputs; unless `at_once`, no more graphs run than there are threads. Raises OutOfMemory."""
+        name = variant.file(dtype)
+        if not at_once:
+            self._turns.get()
         try:
-            results = session.run(variant.outputs, feeds)
+            results: list[Array] = self._sessions[name].run(variant.outputs, feeds)
+            return results
+        except Exception as error:  # onnxruntime has no exception type of its own for this
+            if not any(words in str(error) for words in NO_MEMORY):
+                raise
+            if self.device != "cpu":
+                self._sessions[name] = self._open(name)  # after this a session on a card may fail for ever
+            raise OutOfMemory(f"there is not enough memory for the batch on {self.provider}") from error
         finally:
-            self._turns.put(None)
-        return results
+            if not at_once:
+                self._turns.put(None)
 
     def _open(self, name: str, provider: str = "") -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         provider = provider or self.provider
         chosen = [(provider, PROVIDER_OPTIONS[provider])] if provider in PROVIDER_OPTIONS else [provider]
         try:

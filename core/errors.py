@@ -5,6 +5,7 @@ CoreError
 ├── UnknownMeasure      there is no measure of that name
 ├── DeviceUnavailable   the device that was asked for cannot be had here
 ├── GraphDamaged        a graph file is missing or is not the one that was exported
+├── OutOfMemory         the device has too little memory for the batch, now
 └── Cancelled           the caller no longer wants the answer
 """
 
@@ -42,6 +43,10 @@ class DeviceUnavailable(CoreError):
 
 class GraphDamaged(CoreError):
     """A graph file is missing or is not the one that was exported."""
+
+
+class OutOfMemory(CoreError):
+    """The device has too little memory for the batch, now."""
 
 
 class Cancelled(CoreError):

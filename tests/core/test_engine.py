@@ -14,7 +14,7 @@ import core.engine
 from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine, choose_device
-from core.errors import Cancelled, DeviceUnavailable, GraphDamaged
+from core.errors import Cancelled, DeviceUnavailable, GraphDamaged, OutOfMemory
 from core.exact import exact_sum
 from core.measures import MEASURES
 from core.tiles import plan
@@ -265,3 +265,43 @@ def test_distributions_may_be_large_before_they_are_normalized_and_near_each_oth
     divergence = engine.compute(measure, {"p": p, "q": q}).outputs["kl_divergence"]
     exact = engine.compute(measure, {"p": p.astype(np.float64), "q": q.astype(np.float64)}).outputs["kl_divergence"]
     assert divergence == pytest.approx(exact, rel=1e-6, abs=1e-15)
+
+
+class Full:
+    """A session of a device without memory."""
+
+    def run(self, *_: Any) -> Any:
+        raise RuntimeError(
+            "[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 268435456"
+        )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("rows", [2, 100_000])
+def test_without_memory_the_batch_is_refused_and_the_next_one_answered(
+    device: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Engine([MEASURES["kl_div"]], device="cpu", threads=2)
+    monkeypatch.setattr(made, "device", device)
+    given = {"log_probabilities": np.zeros((rows, 1)), "targets": np.ones((rows, 1))}
+    good = made.compute(MEASURES["kl_div"], given)
+    real = dict(made._sessions)
+    made._sessions.update(dict.fromkeys(real, Full()))
+    with pytest.raises(OutOfMemory, match="not enough memory for the batch on CPUExecutionProvider"):
+        made.compute(MEASURES["kl_div"], given)
+    if device == "cpu":
+        made._sessions.update(real)
+    else:  # a card's session is opened again
+        assert any(not isinstance(session, Full) for session in made._sessions.values())
+    assert made.compute(MEASURES["kl_div"], given).loss == good.loss
+    made.close()
+
+
+def test_other_failures_of_a_graph_are_not_hidden(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Full, "run", fail)
+    monkeypatch.setattr(engine, "_sessions", dict.fromkeys(engine._sessions, Full()))
+    with pytest.raises(RuntimeError, match="something else"):
+        engine.compute(MEASURES["kl_div"], {"log_probabilities": np.zeros(3), "targets": np.ones(3)})
