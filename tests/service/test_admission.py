@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from service.settings import Settings
 from tests.service.conftest import GOOD
 from tests.service.live import served
 from tests.service.raw import LOSSES, connected, loss, request
+from tests.service.test_server import free_port, started, wait_until_ready
 
 MIB = 2**20
 
@@ -225,3 +227,26 @@ def test_a_stopping_service_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with running() as (_, address), connected(address) as wire:
         wire.send(request(GOOD))
         assert refused(wire.read(), "unavailable")["detail"] == "the service is stopping"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts all that a process maps")
+def test_a_process_without_memory_refuses_and_goes_on() -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (600 * 2**20,) * 2)"
+    script = f"{limited}; import service.__main__ as command; command.main([])"
+    port = free_port()
+    with started(program=("-c", script), PORT=str(port), THREADS="2", LOG_LEVEL="warning") as process:
+        wait_until_ready(process, port)
+        for _ in range(3):
+            for sent in (request(kl_div(20_000, 20_000), path="/v1/losses/kl_div"), too_large_for_memory()):
+                with connected(f"127.0.0.1:{port}") as wire:
+                    wire.send(sent)
+                    assert "memory" in refused(wire.read(), "unavailable")["detail"]
+            with connected(f"127.0.0.1:{port}") as wire:
+                wire.send(request(GOOD))
+                assert loss(wire.read()) == LOSSES[GOOD]
+
+
+def too_large_for_memory() -> bytes:
+    """The head of a request for which no buffer can be had."""
+    head = request(b"", path="/v1/losses/kl_div").replace(b"Content-Length: 0", b"Content-Length: 900000000", 1)
+    return head.replace(b"application/json", b"application/x-safetensors", 1)
