@@ -17,7 +17,7 @@ from service.settings import Settings
 
 Answer = TypeVar("Answer")
 
-NEW = 1e-9  # seconds for a byte or an element of work of which there has been none yet
+NEW = 1e-9  # seconds for a byte or an element of work such as there has not been yet
 WEIGHT = 0.2  # of the last piece of work among those before it
 
 
@@ -30,7 +30,7 @@ class Admission:
         self.lock = threading.Lock()
         self._running = 0  # pieces of work that have been given to threads
         self._seconds = 0.0  # that they take, as estimated
-        self._rates: dict[Hashable, float] = {}  # seconds for a byte or an element, by kind of work
+        self._taken: dict[Hashable, float] = {}  # seconds, by kind of work and power of two of its size
 
     def require_turn(self, threads: int) -> None:
         """Raises Problem (503) where work that comes now would wait too long for one of `threads`."""
@@ -40,7 +40,8 @@ class Admission:
 
     async def run(self, workers: ThreadPoolExecutor, kind: Hashable, size: int, work: Callable[[], Answer]) -> Answer:
         """The answer of `work`, of `size` bytes or elements, from a thread of `workers`."""
-        expected = size * self._rates.get(kind, NEW)
+        like = (kind, size.bit_length())
+        expected = self._taken.get(like, size * NEW)
         self._running += 1
         self._seconds += expected
         began = 0.0
@@ -52,8 +53,8 @@ class Admission:
 
         try:
             answer = await asyncio.get_running_loop().run_in_executor(workers, timed)
-            taken = (perf_counter() - began) / max(1, size)
-            self._rates[kind] = (1 - WEIGHT) * self._rates.get(kind, taken) + WEIGHT * taken
+            taken = perf_counter() - began
+            self._taken[like] = (1 - WEIGHT) * self._taken.get(like, taken) + WEIGHT * taken
             return answer
         finally:
             self._running -= 1

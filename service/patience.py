@@ -45,8 +45,9 @@ class Patience:
 
     def over(self) -> bool:
         """Whether nobody wants the answer any more."""
-        if (self._cycle is not None and self._cycle.gone) or self._stopping():
-            return True
+        return (self._cycle is not None and self._cycle.gone) or self._stopping() or self._is_late()
+
+    def _is_late(self) -> bool:
         return self.deadline is not None and time.perf_counter_ns() >= self.deadline
 
     def require(self) -> None:
@@ -58,6 +59,4 @@ class Patience:
         """Why it is over."""
         if self._cycle is not None and self._cycle.gone:
             return ClientGone()
-        if self._stopping():
-            return unavailable("the service is stopping")
-        return deadline_exceeded()
+        return deadline_exceeded() if self._is_late() else unavailable("the service is stopping")

@@ -1,0 +1,96 @@
+"""python -m tests.soak.slow [CLIENTS]: slow clients by the hundred, while good ones go on.
+
+A quarter each: says nothing; sends its head a byte at a time; stops in the middle of its body; sends its body a byte
+at a time. All must be closed within ten seconds, and the good ones hardly notice.
+"""
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+
+import uvloop
+
+from tests.service.conftest import GOOD
+from tests.service.raw import request
+from tests.service.test_server import free_port, started, wait_until_ready
+from tests.soak.client import Pool
+from tests.soak.overload import quantile
+
+WITHIN_SECONDS = 10.0
+LATENESS_SECONDS = 1.0  # of a loop that has a thousand others to close
+TIMES_AS_SLOW = 1.5
+HEAD, _, BODY = request(GOOD).partition(b"\r\n\r\n")
+KINDS = {
+    "silent": (b"", b""),
+    "slow head": (HEAD[:5], HEAD[5:]),
+    "stopped body": (HEAD + b"\r\n\r\n" + BODY[:5], b""),
+    "slow body": (HEAD + b"\r\n\r\n" + BODY[:5], BODY[5:]),
+}
+
+
+async def slow(port: int, kind: str, lasted: dict[str, list[float]]) -> None:
+    """One slow client, until it is closed."""
+    at_once, by_bytes = KINDS[kind]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.perf_counter()
+    writer.write(at_once)
+
+    async def drip() -> None:
+        for byte in by_bytes:
+            await asyncio.sleep(1.0)
+            writer.write(bytes([byte]))
+
+    dripping = asyncio.create_task(drip())
+    with suppress(OSError):
+        await reader.read()  # an answer perhaps, and the end
+    lasted[kind].append(time.perf_counter() - began)
+    dripping.cancel()
+    writer.close()
+
+
+async def good(port: int, seconds: float, took: list[float]) -> None:
+    """A good client."""
+    pool, sent, end = Pool(port), request(GOOD), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        answer = await pool.ask(sent)
+        assert answer.status == 200, answer
+        took.append(time.perf_counter() - began)
+        await asyncio.sleep(0.002)
+    pool.close()
+
+
+async def run(port: int, clients: int) -> bool:
+    """Load, print, judge."""
+    await good(port, 2, [])
+    alone: list[float] = []
+    beside: list[float] = []
+    await good(port, WITHIN_SECONDS, alone)
+    lasted: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    kinds = list(KINDS) * -(-clients // len(KINDS))
+    asking = asyncio.create_task(good(port, WITHIN_SECONDS, beside))
+    await asyncio.gather(*(slow(port, kind, lasted) for kind in kinds[:clients]))
+    await asking
+    for kind, seconds in lasted.items():
+        print(f"{kind}: {len(seconds)}, closed after {min(seconds):.1f} to {max(seconds):.1f} s")
+    ratio = quantile(beside, 0.99) / quantile(alone, 0.99)
+    medians = f"p50 {quantile(alone, 0.5):.2f} and {quantile(beside, 0.5):.2f} ms"
+    print(f"good clients alone and beside them: {medians}; p99 {quantile(alone, 0.99):.2f} and", end=" ")
+    print(f"{quantile(beside, 0.99):.2f} ms, {ratio:.2f} times")
+    longest = max(max(seconds) for seconds in lasted.values())
+    return longest <= WITHIN_SECONDS + LATENESS_SECONDS and ratio <= TIMES_AS_SLOW
+
+
+def main() -> None:
+    """Start the service and be slow."""
+    clients = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    print(f"slow: {clients} clients", flush=True)
+    port = free_port()
+    with started("serve", PORT=str(port), LOG_LEVEL="error") as process:
+        wait_until_ready(process, port)
+        sys.exit(not uvloop.run(run(port, clients)))
+
+
+if __name__ == "__main__":
+    main()

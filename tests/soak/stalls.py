@@ -1,0 +1,85 @@
+"""python -m tests.soak.stalls [ROUNDS]: how long a probe waits while large bodies are received, read and answered."""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from tests.service.carriers import Body, carry
+from tests.service.test_server import free_port, started, wait_until_ready
+from tests.soak.client import Pool, connect
+from tests.soak.memory import raw
+from tests.soak.overload import quantile
+
+EVERY_SECONDS = 0.005
+
+
+def bodies() -> dict[str, tuple[bytes, float, float]]:
+    """Large requests, the share of probes that is judged, and the milliseconds that they may take."""
+    rng = np.random.default_rng(1)
+    made = {}
+    for name, rows, most in (("JSON, 20 MB", 1024, (0.999, 50)), ("JSON at the limit", 1630, (1, 100))):
+        logits, targets = rng.standard_normal((rows, 1000)), rng.integers(0, 1000, rows)
+        text = json.dumps({"logits": logits.tolist(), "targets": targets.tolist()}).encode()
+        made[name] = (raw(Body("/v1/losses/cross_entropy", text, {"Content-Type": "application/json"})), *most)
+    digits = json.dumps(rng.integers(0, 10, (8000, 1900)).tolist(), separators=(",", ":")).encode()
+    text = b'{"logits":' + digits + b',"targets":' + json.dumps([1] * 8000).encode() + b',"per_sample":false}'
+    made["JSON of one-digit integers, at the limit"] = (
+        raw(Body("/v1/losses/cross_entropy", text, {"Content-Type": "application/json"})),
+        1,
+        100,
+    )
+    for rows in (1000, 100_000):
+        arrays: dict[str, Any] = {"logits": rng.standard_normal((rows, 1000), np.float32)}
+        arrays["targets"] = rng.integers(0, 1000, rows)
+        body = carry("safetensors", "cross_entropy", arrays, {}, "float32")
+        made[f"binary, {len(body.content) / 1e6:.0f} MB"] = (raw(body), 0.999, 20)
+    elements = {name: rng.random(3_000_000, np.float32) for name in ("probabilities", "targets")}
+    body = carry("lists", "binary_cross_entropy", {n: a[:700_000] for n, a in elements.items()}, {}, "float32")
+    made[f"JSON in and out, {len(body.content) / 1e6:.0f} MB"] = (raw(body), 0.999, 50)
+    return made
+
+
+async def run(port: int, rounds: int) -> bool:
+    """Load, print, judge."""
+    fine = True
+    for name, (sent, share, most) in bodies().items():
+        took: list[float] = []
+
+        async def probe(found: list[float]) -> None:
+            connection = await connect(port)
+            while True:
+                began = time.perf_counter()
+                await connection.ask(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                found.append(time.perf_counter() - began)
+                await asyncio.sleep(EVERY_SECONDS)
+
+        pool, probing = Pool(port), asyncio.create_task(probe(took))
+        for _ in range(rounds):
+            answer = await pool.ask(sent)
+            assert answer.status == 200, answer.body[:300]
+        probing.cancel()
+        pool.close()
+        slow = quantile(took, share)
+        good = slow <= most
+        fine = fine and good
+        print(f"{name}: {len(took)} probes, p50 {quantile(took, 0.5):.1f}, p99 {quantile(took, 0.99):.1f}", end=", ")
+        print(f"slowest {quantile(took, 1):.1f} ms; {'good' if good else 'over'} {most} ms", flush=True)
+    return fine
+
+
+def main() -> None:
+    """Start the service, load it, and probe it from a process of its own."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    port = free_port()
+    with started("serve", PORT=str(port), LOG_LEVEL="error") as process:
+        wait_until_ready(process, port)
+        sys.exit(not uvloop.run(run(port, rounds)))
+
+
+if __name__ == "__main__":
+    main()
