@@ -22,6 +22,7 @@ from service import schemas
 from service.admission import Admission, Lease
 from service.body import read_body
 from service.codings import compress, content_coding, decoded
+from service.memory import discard
 from service.patience import Patience
 from service.problems import deadline_exceeded, unavailable
 from service.settings import Settings
@@ -104,6 +105,7 @@ class Work:
     lease: Lease
     patience: Patience
     body: bytes | bytearray = b""
+    content: bytes | bytearray = b""  # decompressed
     spans: Spans = field(default_factory=Spans)
     reply: Reply = field(init=False)
     per_sample: bool = field(init=False)
@@ -115,8 +117,8 @@ class Work:
         self.spans.end("queue")
         self.patience.require()
         body, self.body = self.body, b""
-        body = decoded(body, self.coding, *self.exchange.limit, self.lease.hold)
-        fields, self.reply = self.exchange.decode(body)
+        self.content = decoded(body, self.coding, *self.exchange.limit, self.lease.hold)
+        fields, self.reply = self.exchange.decode(self.content)
         if self.reply.seconds:
             self.patience.limit(self.reply.seconds)
         given = schemas.validate(self.losses.request_models[self.measure.name], self.measure, fields)
@@ -131,10 +133,12 @@ class Work:
         """Compute, reduce, encode, compress. Raises Problem, ClientGone or CoreError."""
         self.patience.require()
         result = reduce(self.batch, self.engine.per_sample(self.batch, self.patience.over))
-        del self.batch  # the body is gone before the answer is made
+        discard(self.content)  # before the answer takes as much again
         self.spans.end("compute")
         self.patience.require()
         answer = self.reply.encode(result, per_sample=self.per_sample)
+        for values in result.outputs.values():
+            discard(values.reshape(-1))
         if answer.coding:
             answer = replace(answer, content=compress(answer.content, answer.coding))
         self.spans.end("encode")
@@ -143,8 +147,11 @@ class Work:
 
     def both(self) -> Answer:
         """The whole way."""
-        self.prepare()
-        return self.finish()
+        try:
+            self.prepare()
+            return self.finish()
+        finally:
+            discard(self.content)
 
 
 class Losses:

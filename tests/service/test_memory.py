@@ -1,11 +1,16 @@
 """Free memory is given back, once, when nothing is asked for any more."""
 
 import asyncio
+import mmap
+from typing import Any
 
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
-from service import memory
+from service import losses, memory
 from service.telemetry import Metrics, Record
+from tests.service.carriers import CARRIERS, answered, carry
 
 LOOK = 0.02
 
@@ -79,3 +84,44 @@ def test_probes_keep_nothing_and_give_nothing_back() -> None:
 def test_glibc_can_give_back() -> None:
     assert memory.trim is not None
     assert memory.trim(0) in (0, 1)
+
+
+@pytest.mark.parametrize("made", [bytes, bytearray, np.float32])
+def test_the_pages_of_what_is_large_are_given_back_and_no_others(made: Any) -> None:
+    def content(size: int) -> Any:
+        return np.full(size // 4, 1.0, made) if made is np.float32 else made(b"\1" * size)
+
+    small, large = content(memory.LARGE), content(memory.LARGE + 4)
+    for one in (small, large):
+        memory.discard(one)
+    assert np.frombuffer(small, np.uint8).any()
+    seen = np.frombuffer(large, np.uint8)
+    assert seen.astype(bool).sum() <= 2 * mmap.PAGESIZE  # of which other things have a part
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_an_answer_is_the_same_when_what_it_was_made_of_is_given_back(
+    name: str, carrier: str, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.standard_normal((300, 100), np.float32)
+    targets = rng.integers(0, 100, 300) if name == "cross_entropy" else rng.random((300, 100), np.float32)
+    body = carry(carrier, name, {"logits": logits, "targets": targets}, {"reduction": "none"}, "float32")
+    discarded: list[int] = []
+    real = memory.discard
+
+    def watch(content: Any) -> None:
+        discarded.append(len(content) * getattr(content, "itemsize", 1))
+        real(content)
+
+    answers = []
+    for large in (memory.LARGE, 2**10):
+        monkeypatch.setattr(memory, "LARGE", large)
+        monkeypatch.setattr(losses, "discard", watch)
+        response = client.post(body.path, content=body.content, headers=body.headers)
+        assert response.status_code == 200
+        answers.append(answered(carrier, response))
+    assert answers[0] == answers[1]
+    assert len(body.content) in discarded
+    assert answers[0]["per_sample"][1] in ((300,), (300, 100))
