@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 import time
 from functools import lru_cache
@@ -12,6 +13,7 @@ access = logging.getLogger("lossmeter.access")
 
 FLUSH_SECONDS = 0.2  # a line by itself costs 10 us, among others 3
 MOST_LINES = 4096  # that wait
+_UNSAFE = re.compile(r"[^\x20-\x7e]")  # what may end a line or move a terminal's cursor; outside ASCII, all
 
 
 class AccessLog:
@@ -52,7 +54,8 @@ class LineFormatter(logging.Formatter):
             return "\n".join([self._line(created, level, record.name, "request", fields) for created, fields in lines])
         message = super().format(record)
         if self.form != "json":
-            message = message.replace("\r", "\\r").replace("\n", "\\n" if record.exc_info is None else "\n  ")
+            lines = message.split("\n") if record.exc_info is not None else [message]
+            message = "\n  ".join([_UNSAFE.sub(_escaped, line) for line in lines])
         return self._line(record.created, level, record.name, message, {})
 
     def _line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
@@ -62,6 +65,10 @@ class LineFormatter(logging.Formatter):
             return json.dumps(entry | fields)  # all of it ASCII: nothing in it can move a terminal's cursor
         text = " ".join([f"{name}={_word(value)}" for name, value in fields.items()]) if fields else message
         return f"{moment} {level:7} {logger} {text}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 @lru_cache(1)

@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from core.engine import Engine
 from service.logs import LineFormatter, set_up_logging
 from tests.service.conftest import JSON, LOSS
+from tests.service.live import listening
+from tests.service.raw import connected
 
 HOSTILE = ["\n", "\r\n", "\0", "\x1b[31m", "\x7f", "\x85", "\x9b31m", "\u2028", "\u202e", "é", "\U0001f600", '"', " "]
 HOSTILE += [' status=200 method="GET', "\\n", "=", "'", "\u200b", "\ufeff", "\ufffd"]
@@ -64,8 +66,8 @@ WORD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ ]*)')
 
 def test_a_request_is_one_line_of_text(client: TestClient, logged: Logged) -> None:
     stream = logged("text")
-    body = {"logits": [[0, 1], [0, 1]], "targets": [0, 1]}
-    client.post(LOSS, json=body, headers={"X-Request-ID": "abc"})
+    content = b'{"logits": [[0, 1], [0, 1]], "targets": [0, 1]}'
+    client.post(LOSS, content=content, headers=JSON | {"X-Request-ID": "abc"})
     (line,) = stream.lines(1)
     moment, level, logger, *words = line.split()
     assert moment.endswith("Z")
@@ -180,6 +182,52 @@ def test_a_plain_message_is_one_line_too() -> None:
     assert LineFormatter("text").format(line("first %s", "a\r\nb")).endswith(" warning lossmeter.x first a\\r\\nb")
     entry = json.loads(LineFormatter("json").format(line("first %s", "a\nb")))
     assert (entry["message"], entry["level"], entry["logger"]) == ("first a\nb", "warning", "lossmeter.x")
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize(
+    "hostile", [char for char in HOSTILE if not (char.isascii() and char.isprintable())], ids=ascii
+)
+def test_no_message_moves_a_terminals_cursor(hostile: str, failed: bool) -> None:
+    record = line("first %s", f"a{hostile}b")
+    if failed:
+        record.exc_info = (ValueError, ValueError(f"c{hostile}d"), None)
+    for form in ("text", "json"):
+        written = LineFormatter(form).format(record)
+        assert all(line.isascii() and line.isprintable() for line in written.split("\n"))
+        assert (written.count("\n") > 0) == (form == "text" and failed)
+        assert all(line.startswith("  ") for line in written.split("\n")[1:])
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_query_and_no_secret_is_logged(
+    client: TestClient, logged: Logged, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = logged(form)
+    sent = dict.fromkeys(("X-API-Key", "Cookie", "Content-Encoding", "Accept", "traceparent"), "hunter2")
+    sent |= {"Authorization": "Bearer hunter2"}
+    paths = [LOSS, "/v2/models/cross_entropy/infer", "/v1/losses/nope", "/nope", "/livez", "/docs"]
+    for path in paths:
+        client.post(f"{path}?token=hunter2", content=b'{"hunter2": "hunter2"}', headers=JSON | sent)
+        client.get(f"{path}?dtype=hunter2", headers=sent)
+    monkeypatch.setattr("service.app.info", None)
+    assert client.get("/v1/info?token=hunter2", headers=sent).status_code == 500
+    assert "Traceback" in stream.text(2 * len(paths) + 2, "/v1/info")
+    assert "hunter2" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_no_request_is_one_line_too(logged: Logged, form: str) -> None:
+    stream = logged(form)
+    heads = [f"Transfer-Encoding: {hostile}, chunked" for hostile in HOSTILE if "\n" not in hostile]
+    with listening() as address:
+        for head in heads:
+            with connected(address) as wire:
+                wire.send(f"POST {LOSS}?token=hunter2 HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+                wire.at_end()
+        ours = [line for line in stream.text(len(heads)).splitlines() if "refused a request" in line]
+    assert len(ours) == len(heads)
+    assert all(line.isascii() and line.isprintable() and "hunter2" not in line for line in ours)
 
 
 def test_logs_go_to_standard_output_from_their_level_up(monkeypatch: pytest.MonkeyPatch) -> None:
