@@ -23,12 +23,12 @@ from service.admission import Admission
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
-from service.edge import Direct, Edge, LastResort
+from service.edge import Direct, Edge, LastResort, refusal
 from service.losses import Losses, Running
 from service.memory import give_back_when_idle
 from service.native import Info, Native, info
 from service.oip import Inference
-from service.problems import Problem, from_core, respond
+from service.problems import Problem, from_core
 from service.settings import Settings
 from service.telemetry import Metrics, Record
 
@@ -66,6 +66,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         engine = Engine(measures.values(), device=settings.device, threads=threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
+        metrics.build = {"version": __version__, "onnxruntime": engine.onnxruntime_version, "device": engine.device}
+        metrics.ready = 1
         try:
             app.openapi()  # made once, not while a request waits for it
             trimming = asyncio.create_task(give_back_when_idle(metrics))
@@ -74,6 +76,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
             finally:
                 trimming.cancel()
         finally:
+            metrics.ready = 0
             running.engine = running.workers = None
             workers.shutdown()
             engine.close()
@@ -125,7 +128,7 @@ def _direct(measures: Iterable[str], native: Native, inference: Inference, metri
 def _answer_failures(app: FastAPI) -> None:
     def answer(request: Request, problem: Problem) -> Response:
         record: Record = request.scope["lossmeter.record"]
-        return respond(problem, record.request_id, record.path)
+        return refusal(problem, record)
 
     async def of_service(request: Request, error: Any) -> Response:
         return answer(request, error)

@@ -37,9 +37,17 @@ class Rows:
         """What the counter at `place` has come to in all processes."""
         return sum(row[place] for row in self._rows)
 
+    def totals(self) -> list[int]:
+        """What every counter has come to, by its place."""
+        return [sum(column) for column in zip(*self._rows, strict=True)] if len(self._rows) > 1 else self.own.tolist()
+
+    def each(self, place: int) -> list[int]:
+        """What every process has at `place`."""
+        return [row[place] for row in self._rows]
+
     def latest(self, place: int) -> int:
         """The largest of all processes."""
-        return max(row[place] for row in self._rows)
+        return max(self.each(place))
 
 
 class Shared:

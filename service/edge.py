@@ -6,6 +6,7 @@ import secrets
 from itertools import count
 
 from core.errors import CoreError
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body import header
@@ -46,8 +47,10 @@ class Edge:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", record.request_id.encode("ascii"))]
-            elif head:
-                message = {**message, "body": b""}
+            else:
+                if head:
+                    message = {**message, "body": b""}
+                record.sent += len(message.get("body", b""))
             await send(message)
 
         self.metrics.begin()
@@ -56,7 +59,7 @@ class Edge:
         except ClientGone:
             record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
         except Problem as problem:  # of the middleware; the app answers its own
-            await respond(problem, record.request_id, record.path)(scope, receive, send_on)
+            await refusal(problem, record)(scope, receive, send_on)
         except Exception:
             await answer_failure(scope, receive, send_on)
         finally:
@@ -95,7 +98,13 @@ class Direct:
         except (Problem, CoreError) as error:
             record: Record = scope["lossmeter.record"]
             problem = error if isinstance(error, Problem) else from_core(error)
-            await respond(problem, record.request_id, record.path)(scope, receive, send)
+            await refusal(problem, record)(scope, receive, send)
+
+
+def refusal(problem: Problem, record: Record) -> Response:
+    """The answer to a request that is rejected, of which the metrics, the log and the trace know why."""
+    record.reason = problem.slug
+    return respond(problem, record.request_id, record.path)
 
 
 async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:

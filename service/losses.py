@@ -106,7 +106,7 @@ class Work:
     patience: Patience
     body: bytes | bytearray = b""
     content: bytes | bytearray = b""  # decompressed
-    spans: Spans = field(default_factory=Spans)
+    spans: Spans = field(init=False)  # from when the body is there
     reply: Reply = field(init=False)
     per_sample: bool = field(init=False)
     batch: Batch = field(init=False)
@@ -198,6 +198,7 @@ class Losses:
             work = Work(self, measure, engine, exchange, coding, lease, patience)
             try:
                 work.body = await self._body(scope, receive, exchange, work)
+                record.received, work.spans = len(work.body), Spans()
                 answer = await self._done(work, workers)
             except Cancelled:
                 raise patience.reason() from None
@@ -205,7 +206,7 @@ class Losses:
                 log.error("request %s: there is not enough memory", record.request_id)
                 raise unavailable("there is not enough memory for the batch now") from None
         record.samples = work.rows
-        statistics.succeeded(work.spans, work.rows)
+        statistics.succeeded(work.spans, record)
         return answer, work.spans.server_timing()
 
     async def _body(self, scope: Scope, receive: Receive, exchange: Exchange, work: Work) -> bytes | bytearray:

@@ -24,6 +24,7 @@ KINDS = {
 }
 OVERLOADED = ("overloaded", "Overloaded")
 DEADLINE_EXCEEDED = ("deadline-exceeded", "Deadline exceeded")
+SLUGS = (*(slug for slug, _ in KINDS.values()), OVERLOADED[0], DEADLINE_EXCEEDED[0])
 
 
 class Problem(Exception):

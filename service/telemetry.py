@@ -1,24 +1,30 @@
 """What the service counts of its requests: Prometheus metrics, and the statistics of the Open Inference Protocol."""
 
 import time
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import chain
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service import gauges
 from service.counters import Layout, Rows, Shared
+from service.families import Counts, Histogram
 from service.logs import AccessLog
-from service.statistics import DURATIONS, Statistics
+from service.problems import SLUGS
+from service.statistics import BODY_BYTES, COUNTS, SIZES, UNREAD, Statistics, phase_histogram, size_class
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SAMPLES = tuple(float(4**power) for power in range(13))
+_US = 10**3  # in ns
+REQUEST_NS = (
+    *(500 * _US, 1000 * _US, 2500 * _US, 5000 * _US, 10_000 * _US, 25_000 * _US, 50_000 * _US, 100_000 * _US),
+    *(250_000 * _US, 500_000 * _US, 1_000_000 * _US, 2_500_000 * _US, 5_000_000 * _US, 10_000_000 * _US),
+)
+SAMPLES = tuple(4**power for power in range(13))
 STATUSES = (0, 499, *map(int, HTTPStatus))  # 0: no answer was begun; 499: the client hung up
+OTHER = "other"  # a reason that is none of SLUGS
 
 
 @dataclass(slots=True)
@@ -32,30 +38,54 @@ class Record:
     status: int = 0
     measure: str = ""
     samples: int | None = None
+    received: int | None = None  # bytes of the body, once it is there
+    sent: int = 0  # bytes of the answer's body
+    reason: str = ""  # why it was rejected: the last word of its problem's type
 
 
 class Metrics(Collector):
     """The counters of requests, by measure; "" stands for requests that asked for none."""
 
+    in_flight_bytes, in_flight_limit_bytes = gauges.Own(), gauges.Own()  # of this process, for requests
+    ready = gauges.Own()  # 1 if this process is, else 0
+
     def __init__(self, measures: Iterable[str] = (), shared: Shared | None = None) -> None:
-        names = ("", *measures)
-        layout = Layout()
-        self._requests = layout.family(names, STATUSES)
-        self._seconds = layout.family(names, range(len(SECONDS) + 2))  # a bucket past the last, then the sum, in ns
-        self._samples = layout.family(names, range(len(SAMPLES) + 2))
-        self._in_flight = layout.family([""])[("",)]
-        kept = layout.family(names[1:], ("last_inference", "rows", *chain(*DURATIONS.values())))
+        measures = list(measures)
+        names, layout = ["", *measures], Layout()
+        self.gauges = {name: place for (name,), place in layout.family(gauges.PLACES).items()}
+        self._make_families(layout, names)
+        self._phases = phase_histogram(layout, measures)
+        kept = layout.family(measures, COUNTS)
         self.size = layout.size
         self.rows = Rows(layout.size, shared)
-        self.rows.own[self._in_flight] = 0  # of a process that took the row over from one that died
+        gauges.begin(self.rows.own, self.gauges)
         self.statistics = {
-            name: Statistics(self.rows, {part: place for (measure, part), place in kept.items() if measure == name})
-            for name in names[1:]
+            name: Statistics(name, self.rows, {count: kept[name, count] for count in COUNTS}, self._phases)
+            for name in measures
         }
+        self._in_flight = self.gauges["in_flight_requests"]
         self.in_flight = self.computed = 0  # requests of this process that are answered now; losses that were
+        self.build: dict[str, str] = {}  # what this is and runs on, once that is known
         self.log = AccessLog()
         self.registry = CollectorRegistry()
         self.registry.register(self)
+
+    def _make_families(self, layout: Layout, names: list[str]) -> None:
+        by_measure = {"measure": names}
+        said = "Requests answered, by loss (empty: no loss was asked for) and status."
+        self._requests = Counts(layout, "lossmeter_requests", said, by_measure | {"status": STATUSES})
+        said = "Requests refused, by reason: the last word of the problem's type."
+        reasons = [*SLUGS, OTHER]
+        self._rejected = Counts(layout, "lossmeter_rejected_requests", said, {"reason": reasons})
+        said = "Seconds from a request's head to its answer, by loss and size class of the body (empty: none was read)."
+        by_size = by_measure | {"size": (UNREAD, *SIZES)}
+        self._seconds = Histogram(layout, "lossmeter_request_seconds", said, by_size, REQUEST_NS, unit=10**9)
+        said = "Samples in a computed batch, by loss."
+        self._samples = Histogram(layout, "lossmeter_batch_samples", said, by_measure, SAMPLES)
+        said = "Bytes of a request's body, as it was sent, by loss."
+        self._received = Histogram(layout, "lossmeter_request_body_bytes", said, by_measure, BODY_BYTES)
+        said = "Bytes of an answer's body, as it was sent, by loss."
+        self._sent = Histogram(layout, "lossmeter_response_body_bytes", said, by_measure, BODY_BYTES)
 
     def begin(self) -> None:
         """A request is being answered."""
@@ -67,52 +97,45 @@ class Metrics(Collector):
         took, row, measure = time.perf_counter_ns() - record.started, self.rows.own, record.measure
         self.in_flight -= 1
         row[self._in_flight] = self.in_flight
-        row[self._requests[measure, record.status]] += 1
-        row[self._seconds[measure, bisect_left(SECONDS, took / 1e9)]] += 1
-        row[self._seconds[measure, len(SECONDS) + 1]] += took
+        row[self._requests.places[measure, record.status]] += 1
+        self._seconds.observe(row, (measure, size_class(record.received)), took)
+        if record.reason:
+            known = self._rejected.places
+            row[known.get((record.reason,), known[OTHER,])] += 1
         if measure:
             self.computed += 1
+            self._sent.observe(row, (measure,), record.sent)
+        if record.received is not None:
+            self._received.observe(row, (measure,), record.received)
         if record.samples is not None:
-            row[self._samples[measure, bisect_left(SAMPLES, record.samples)]] += 1
-            row[self._samples[measure, len(SAMPLES) + 1]] += record.samples
-        fields: dict[str, Any] = {
-            "method": record.method,
-            "path": record.path[:256],
-            "status": record.status,
-            "ms": took // 1000 / 1000,
-            "request_id": record.request_id,
-        }
-        if measure:
-            fields["measure"], fields["samples"] = measure, record.samples
-        self.log.add(fields)
+            self._samples.observe(row, (measure,), record.samples)
+        self.log.add(_fields(record, took))
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of all processes, for prometheus_client to write."""
-        requests = CounterMetricFamily(
-            "lossmeter_requests",
-            "Requests answered, by loss (empty: no loss was asked for) and status.",
-            labels=["measure", "status"],
-        )
-        for (measure, status), place in self._requests.items():
-            if total := self.rows.total(place):
-                requests.add_metric([measure, str(status)], total)
-        yield requests
-        said = "Seconds from a request's head to its answer, by loss."
-        yield self._histogram("lossmeter_request_seconds", said, self._seconds, SECONDS, 1e-9)
-        said = "Samples in a computed batch, by loss."
-        yield self._histogram("lossmeter_batch_samples", said, self._samples, SAMPLES, 1)
-        in_flight = self.rows.total(self._in_flight)
-        yield GaugeMetricFamily("lossmeter_in_flight_requests", "Requests being answered now.", in_flight)
+        totals = self.rows.totals()
+        yield self._requests.collect(totals)
+        yield self._rejected.collect(totals)
+        for histogram in (self._seconds, self._phases, self._samples, self._received, self._sent):
+            yield histogram.collect(totals)
+        yield from gauges.collect(self.rows, totals, self.gauges)
+        if self.build:
+            yield InfoMetricFamily("lossmeter_build", "What this is and runs on.", self.build)
 
-    def _histogram(
-        self, name: str, said: str, places: dict[tuple[Any, ...], int], bounds: Sequence[float], unit: float
-    ) -> Metric:
-        histogram = HistogramMetricFamily(name, said, labels=["measure"])
-        for measure in dict.fromkeys(measure for measure, _ in places):
-            buckets, reached = [], 0
-            for bucket, bound in enumerate([*map(str, bounds), "+Inf"]):
-                reached += self.rows.total(places[measure, bucket])
-                buckets.append((bound, reached))
-            if reached:
-                histogram.add_metric([measure], buckets, self.rows.total(places[measure, len(bounds) + 1]) * unit)
-        return histogram
+
+def _fields(record: Record, took: int) -> dict[str, Any]:
+    """What the log says of a request that took `took` ns."""
+    fields: dict[str, Any] = {
+        "method": record.method,
+        "path": record.path[:256],
+        "status": record.status,
+        "ms": took // 1000 / 1000,
+        "request_id": record.request_id,
+    }
+    if record.measure:
+        fields["measure"], fields["samples"] = record.measure, record.samples
+    if record.received is not None:
+        fields["body_bytes"] = record.received
+    if record.reason:
+        fields["reason"] = record.reason
+    return fields

@@ -180,7 +180,7 @@ def test_requests_are_counted_by_loss_and_status(client: TestClient, measure: Me
 
 def test_samples_and_seconds_are_observed(client: TestClient) -> None:
     names = [f'lossmeter_batch_samples_{part}{{measure="cross_entropy"}}' for part in ("count", "sum")]
-    names.append('lossmeter_request_seconds_count{measure="cross_entropy"}')
+    names.append('lossmeter_request_seconds_count{measure="cross_entropy",size="64KiB"}')
     before = metrics(client)
     client.post(LOSS, json={"logits": [[0, 1]] * 3, "targets": [0, -100, 1]})
     after = metrics(client)

@@ -81,6 +81,7 @@ def test_a_request_is_one_line_of_text(client: TestClient, logged: Logged) -> No
         "request_id": "abc",
         "measure": "cross_entropy",
         "samples": "2",
+        "body_bytes": str(len(content)),
     }
 
 
@@ -92,7 +93,9 @@ def test_a_request_is_one_object_of_json(client: TestClient, logged: Logged) -> 
     assert first.items() >= {"level": "info", "status": 200, "request_id": "abc", "samples": 1, "path": LOSS}.items()
     assert first["measure"] == "cross_entropy"
     assert second.items() >= {"method": "GET", "path": "/nope", "status": 404}.items()
-    assert "measure" not in second
+    assert second["reason"] == "not-found"
+    assert not {"measure", "body_bytes"} & set(second)
+    assert "reason" not in first
 
 
 def test_every_request_is_logged_with_its_status(client: TestClient, logged: Logged) -> None:
@@ -121,7 +124,9 @@ def test_no_path_or_header_breaks_or_forges_a_line(client: TestClient, logged: L
     assert end == "\n"
     assert entry.isprintable()
     fields = json.loads(entry) if form == "json" else {name: read(value) for name, value in WORD.findall(entry)}
-    assert set(fields) - {"time", "level", "logger", "message"} == {"method", "path", "status", "ms", "request_id"}
+    assert set(fields) - {"time", "level", "logger", "message"} == {
+        *("method", "path", "status", "ms", "request_id", "reason")
+    }
     assert fields["path"] == f"/a{hostile}b"
     assert str(fields["status"]) == "404"
 
