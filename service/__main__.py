@@ -10,6 +10,7 @@ from core import __version__
 from service.logs import set_up_logging
 from service.server import serve
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
+from service.tracing import require_packages
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     command = parser().parse_args(arguments).command
     try:
         settings = load()
+        if settings.traces:
+            require_packages()
     except SettingsError as error:
         print(f"lossmeter: {error}", file=sys.stderr)
         sys.exit(2)

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import oip_models, openapi, pages
@@ -23,7 +23,7 @@ from service.admission import Admission
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
-from service.edge import Direct, Edge, LastResort, refusal
+from service.edge import Direct, Edge, LastResort, NamedRoute, refusal
 from service.losses import Losses, Running
 from service.memory import give_back_when_idle
 from service.native import Info, Native, info
@@ -31,6 +31,7 @@ from service.oip import Inference
 from service.problems import Problem, from_core
 from service.settings import Settings
 from service.telemetry import Metrics, Record
+from service.tracing import Tracing
 
 
 class Service(FastAPI):
@@ -62,6 +63,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        metrics.tracing = Tracing() if settings.traces else None
         threads = settings.threads or max(1, cpus.threads() // settings.workers)
         engine = Engine(measures.values(), device=settings.device, threads=threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
@@ -81,6 +83,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
             workers.shutdown()
             engine.close()
             metrics.log.flush()
+            if metrics.tracing is not None:
+                metrics.tracing.stop()
 
     app = Service(
         title="Lossmeter",
@@ -93,6 +97,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # they have the query
     )
     _answer_failures(app)
     _add_catalogue(app, measures, running)
@@ -106,7 +111,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         ("/v2/models/{name}/infer", inference),
         ("/v2/models/{name}/versions/{version}/infer", inference),
     ):
-        app.router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
+        app.router.routes.append(NamedRoute(path, endpoint, methods=["POST"], include_in_schema=False))
     app.router.routes.extend(pages.routes())
     app.add_middleware(LastResort)  # the innermost; each further one is around those before it
     allow_origins(app, settings)
@@ -119,9 +124,9 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
 def _direct(measures: Iterable[str], native: Native, inference: Inference, metrics: Metrics) -> dict[str, ASGIApp]:
     """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
     found: dict[str, ASGIApp] = {}
-    for name in measures:
-        found[f"/v1/losses/{name}"] = Edge(Direct(native, {"name": name}), metrics)
-        found[f"/v2/models/{name}/infer"] = Edge(Direct(inference, {"name": name}), metrics)
+    for template, endpoint in (("/v1/losses/{name}", native), ("/v2/models/{name}/infer", inference)):
+        for name in measures:
+            found[template.format(name=name)] = Edge(Direct(endpoint, {"name": name}, template), metrics)
     return found
 
 

@@ -7,6 +7,7 @@ from itertools import count
 
 from core.errors import CoreError
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body import header
@@ -63,6 +64,8 @@ class Edge:
         except Exception:
             await answer_failure(scope, receive, send_on)
         finally:
+            if self.metrics.tracing is not None:
+                self.metrics.tracing.request(record, scope)
             self.metrics.end(record)
 
 
@@ -84,15 +87,24 @@ class LastResort:
             await answer_failure(scope, receive, send)
 
 
+class NamedRoute(Route):
+    """A route that the scope of a request names, as it does FastAPI's own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request is for this route, and what its scope gets then."""
+        match, more = super().matches(scope)
+        return match, {**more, "route": self}
+
+
 class Direct:
     """An endpoint that needs no router, and what answers for it where it raises a Problem or CoreError."""
 
-    def __init__(self, endpoint: ASGIApp, parameters: dict[str, str]) -> None:
-        self.endpoint, self.parameters = endpoint, parameters
+    def __init__(self, endpoint: ASGIApp, parameters: dict[str, str], route: str) -> None:
+        self.endpoint, self.parameters, self.route = endpoint, parameters, route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        scope["path_params"] = self.parameters
+        scope["path_params"], scope["route"] = self.parameters, self.route
         try:
             await self.endpoint(scope, receive, send)
         except (Problem, CoreError) as error:

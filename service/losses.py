@@ -198,7 +198,8 @@ class Losses:
             work = Work(self, measure, engine, exchange, coding, lease, patience)
             try:
                 work.body = await self._body(scope, receive, exchange, work)
-                record.received, work.spans = len(work.body), Spans()
+                record.received = len(work.body)
+                record.spans = work.spans = Spans()
                 answer = await self._done(work, workers)
             except Cancelled:
                 raise patience.reason() from None

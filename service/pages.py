@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from service.edge import NamedRoute
+
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 POLICY = (
@@ -60,14 +62,14 @@ def _asset(path: Path) -> Route:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=kind, headers=headers)
 
-    return Route(f"/static/{path.name}", serve)
+    return NamedRoute(f"/static/{path.name}", serve)
 
 
 def _page(path: str, html: str) -> Route:
     async def serve(request: Request) -> Response:
         return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
 
-    return Route(path, serve)
+    return NamedRoute(path, serve)
 
 
 def routes() -> list[Route]:

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+    traces: bool = Field(
+        False, description="Send OpenTelemetry traces, as the OTEL_ variables say; needs pip install 'lossmeter[otel]'."
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

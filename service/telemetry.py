@@ -15,7 +15,8 @@ from service.counters import Layout, Rows, Shared
 from service.families import Counts, Histogram
 from service.logs import AccessLog
 from service.problems import SLUGS
-from service.statistics import BODY_BYTES, COUNTS, SIZES, UNREAD, Statistics, phase_histogram, size_class
+from service.statistics import BODY_BYTES, COUNTS, SIZES, UNREAD, Spans, Statistics, phase_histogram, size_class
+from service.tracing import Tracing
 
 _US = 10**3  # in ns
 REQUEST_NS = (
@@ -41,6 +42,8 @@ class Record:
     received: int | None = None  # bytes of the body, once it is there
     sent: int = 0  # bytes of the answer's body
     reason: str = ""  # why it was rejected: the last word of its problem's type
+    spans: Spans | None = None
+    trace_id: str = ""
 
 
 class Metrics(Collector):
@@ -66,6 +69,7 @@ class Metrics(Collector):
         self._in_flight = self.gauges["in_flight_requests"]
         self.in_flight = self.computed = 0  # requests of this process that are answered now; losses that were
         self.build: dict[str, str] = {}  # what this is and runs on, once that is known
+        self.tracing: Tracing | None = None
         self.log = AccessLog()
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -138,4 +142,6 @@ def _fields(record: Record, took: int) -> dict[str, Any]:
         fields["body_bytes"] = record.received
     if record.reason:
         fields["reason"] = record.reason
+    if record.trace_id:
+        fields["trace_id"] = record.trace_id
     return fields
