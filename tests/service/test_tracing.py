@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,6 +18,8 @@ from starlette.testclient import TestClient
 
 from core import __version__
 from core.engine import Engine
+from service.statistics import Spans
+from service.telemetry import Record
 from service.tracing import Tracing
 from tests.service.conftest import GOOD, JSON, LOSS, serving
 from tests.service.live import listening
@@ -170,6 +173,22 @@ def test_no_span_has_a_query_a_header_or_a_value(service: TestClient, spans: InM
     assert written.count('"SpanKind.SERVER"') == 16
     assert "hunter2" not in written
     assert "8675309" not in written
+
+
+def test_work_that_goes_on_after_its_request_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = InMemorySpanExporter()
+    tracing, record = Tracing(exporter), Record("id", "POST", LOSS, status=503, spans=Spans())
+    assert record.spans is not None
+    record.spans.end("queue")
+    start = tracing._tracer.start_span
+
+    def meanwhile(name: str, *args: Any, **more: Any) -> Any:
+        record.spans.end(f"after {name}")  # type: ignore[union-attr]
+        return start(name, *args, **more)
+
+    monkeypatch.setattr(tracing._tracer, "start_span", meanwhile)
+    tracing.request(record, {"headers": []})
+    assert [span.name for span in children(exporter)] == ["queue", "after POST"]
 
 
 def test_a_line_of_the_log_names_the_trace(service: TestClient, spans: InMemorySpanExporter, logged: Logged) -> None:
