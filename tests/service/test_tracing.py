@@ -299,6 +299,21 @@ def test_a_collector_that_is_away_hurts_nobody(monkeypatch: pytest.MonkeyPatch) 
     assert all(json.loads(line)["level"] in ("info", "warning", "error") for line in lines)
 
 
+def test_an_exporter_that_hangs_does_not_keep_the_service_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, done = threading.Event(), threading.Event()
+
+    class Hanging(InMemorySpanExporter):
+        def shutdown(self) -> None:
+            released.wait(20)
+            done.set()
+
+    monkeypatch.setattr("service.tracing.STOP_SECONDS", 0.01)
+    Tracing(Hanging()).stop()
+    assert not done.is_set()
+    released.set()
+    assert done.wait(20)
+
+
 def test_spans_go_on_over_the_services_own_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = InMemorySpanExporter()
     monkeypatch.setattr("service.app.Tracing", lambda: Tracing(exporter))
