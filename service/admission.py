@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from service.problems import Problem, overloaded
 from service.settings import Settings
+from service.telemetry import Metrics
 
 Answer = TypeVar("Answer")
 
@@ -24,13 +25,25 @@ WEIGHT = 0.2  # of the last piece of work among those before it
 class Admission:
     """One worker's. Leases may be used on any thread, the rest on the event loop only."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.most_bytes, self.most_seconds = int(settings.max_inflight_bytes), settings.queue_seconds
+        self.metrics = metrics
+        metrics.in_flight_limit_bytes = self.most_bytes
         self.bytes = 0  # that are reserved
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self._running = 0  # pieces of work that have been given to threads
         self._seconds = 0.0  # that they take, as estimated
         self._taken: dict[Hashable, float] = {}  # seconds, by kind of work and power of two of its size
+
+    def take(self, count: int) -> int:
+        """Reserve `count` bytes, or give as many back if it is negative, unless there are not so many: how many were
+        left."""
+        with self._lock:
+            left = self.most_bytes - self.bytes
+            if count <= left:
+                self.bytes += count
+                self.metrics.in_flight_bytes = self.bytes
+            return left
 
     def require_turn(self, threads: int) -> None:
         """Raises Problem (503) where work that comes now would wait too long for one of `threads`."""
@@ -75,9 +88,9 @@ class Lease:
 
     def keep(self, count: int) -> None:
         """Give back all but `count` bytes."""
-        with self._admission.lock:
-            self._admission.bytes -= max(0, self.bytes - count)
-        self.bytes = min(self.bytes, count)
+        if count < self.bytes:
+            self._admission.take(count - self.bytes)
+            self.bytes = count
 
     def hold(self, count: int) -> None:
         """Have at least `count` bytes reserved. Raises Problem: 422 where that is more than there can ever be, 503
@@ -89,10 +102,7 @@ class Lease:
         if count > admission.most_bytes:
             detail = f"the batch takes {count} bytes in the work, more than {admission.most_bytes}, the limit"
             raise Problem(422, f"{detail} MAX_INFLIGHT_BYTES: send it in parts")
-        with admission.lock:
-            left = admission.most_bytes - admission.bytes
-            if more <= left:
-                admission.bytes += more
-                self.bytes = count
-                return
-        raise overloaded(f"{more} bytes more are needed, but {max(0, left)} of MAX_INFLIGHT_BYTES are left", 1)
+        left = admission.take(more)
+        if more > left:
+            raise overloaded(f"{more} bytes more are needed, but {left} of MAX_INFLIGHT_BYTES are left")
+        self.bytes = count

@@ -102,7 +102,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     _answer_failures(app)
     _add_catalogue(app, measures, running)
     _add_operations(app, settings, running, metrics)
-    app.admission = Admission(settings)
+    app.admission = Admission(settings, metrics)
     losses = Losses(measures, running, settings, metrics.statistics, app.admission)
     oip_models.add_routes(app, losses)
     native, inference = Native(losses), Inference(losses)

@@ -19,6 +19,7 @@ from service.app import Service, create_app
 from service.problems import Problem
 from service.server import config
 from service.settings import Settings
+from service.telemetry import Metrics
 from tests.service.conftest import GOOD
 from tests.service.live import served
 from tests.service.raw import LOSSES, connected, loss, request
@@ -62,7 +63,7 @@ def padded(size: int) -> bytes:
 
 
 def test_bytes_are_let_in_up_to_the_limit_and_come_back() -> None:
-    admission = Admission(Settings(max_body_bytes=100, max_inflight_bytes=1000))
+    admission = Admission(Settings(max_body_bytes=100, max_inflight_bytes=1000), Metrics())
     with Lease(admission) as first, Lease(admission) as second:
         first.hold(600)
         first.hold(500)  # which it has
@@ -80,7 +81,7 @@ def test_bytes_are_let_in_up_to_the_limit_and_come_back() -> None:
 
 
 def test_work_that_would_wait_too_long_is_refused_and_other_work_is_not() -> None:
-    admission = Admission(Settings(queue_seconds=1.0))
+    admission = Admission(Settings(queue_seconds=1.0), Metrics())
     release = threading.Event()
 
     async def scenario() -> None:
@@ -116,8 +117,12 @@ def test_a_body_for_which_there_is_no_room_is_refused_before_it_is_read() -> Non
             chunked.send(request(GOOD, chunked=True))
             refused(chunked.read(), "overloaded")
         with connected(address) as probe:
-            probe.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert [probe.read()[0], probe.read()[0]] == [200, 200]
+            for path in ("/livez", "/readyz", "/v2/health/live", "/metrics"):
+                probe.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                status, _, body = probe.read()
+                assert status == 200
+            assert b"lossmeter_in_flight_bytes 1.048576e+06" in body
+            assert b'lossmeter_rejected_requests_total{reason="overloaded"} 2.0' in body
         full.send(padded(MIB)[-9:])
         assert loss(full.read()) == LOSSES[GOOD]
         until(lambda: app.admission.bytes == 0)
