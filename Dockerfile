@@ -5,7 +5,7 @@ ARG BASE=python:3.13-slim-trixie
 FROM ${BASE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv --without-pip /opt/lossmeter \
- && printf '#!/opt/lossmeter/bin/python\nfrom service.__main__ import main\n\nmain()\n' >/opt/lossmeter/bin/lossmeter \
+ && printf '#!/opt/lossmeter/bin/python\nfrom service.__main__ import main\n\nif __name__ == "__main__":\n    main()\n' >/opt/lossmeter/bin/lossmeter \
  && chmod 755 /opt/lossmeter/bin/lossmeter
 WORKDIR /build
 
