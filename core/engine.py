@@ -149,9 +149,9 @@ class Engine:
         return max(1, -(-most // multiple)) * multiple, multiple
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads go, without waiting for what they still do."""
         if self._helpers:
-            self._helpers.shutdown()
+            self._helpers.shutdown(wait=False)
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array], *, at_once: bool = False) -> list[Array]:
         """The graph's outputs; unless `at_once`, no more graphs run than there are threads. Raises OutOfMemory."""

@@ -1,14 +1,16 @@
 """`lossmeter serve`, also as `python -m service serve`."""
 
 import argparse
+import faulthandler
 import http.client
 import logging
+import os
+import signal
 import sys
 
 from core import __version__
 
 from service.logs import set_up_logging
-from service.server import serve
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
 from service.tracing import require_packages
 
@@ -48,6 +50,28 @@ def healthy(settings: Settings) -> bool:
         connection.close()
 
 
+def end_on_signals() -> None:
+    """Until the server takes them, signals end the process at once; as process 1 of a container it ignored SIGTERM."""
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: os._exit(0))
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal says to stop. The exit code: 0, or 3 where the start failed."""
+    from service.listeners import bind  # these take most of a second
+    from service.process import START_FAILED, run
+    from service.supervisor import Supervisor
+
+    sockets = bind(settings)
+    try:
+        if not sockets:
+            return START_FAILED
+        return run(settings, sockets) if settings.workers == 1 else Supervisor(settings, sockets).run()
+    finally:
+        for one in sockets:
+            one.close()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serve until a signal says to stop. Exits with 2 on a bad setting and 3 where the start fails."""
     command = parser().parse_args(arguments).command
@@ -63,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     for name in unknown():
         logging.getLogger("lossmeter").warning("%s is not a setting of this version", name)
+    faulthandler.enable()
+    end_on_signals()
     code = serve(settings)
     if code:
         sys.exit(code)

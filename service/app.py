@@ -40,6 +40,7 @@ class Service(FastAPI):
     measures: Mapping[str, Measure]
     direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
     admission: Admission
+    running: Running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -65,7 +66,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         metrics.tracing = Tracing() if settings.traces else None
         threads = settings.threads or max(1, cpus.threads() // settings.workers)
-        engine = Engine(measures.values(), device=settings.device, threads=threads)
+        # Not on the loop, which takes signals meanwhile.
+        engine = await asyncio.to_thread(Engine, measures.values(), device=settings.device, threads=threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
         metrics.build = {"version": __version__, "onnxruntime": engine.onnxruntime_version, "device": engine.device}
@@ -80,7 +82,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         finally:
             metrics.ready = 0
             running.engine = running.workers = None
-            workers.shutdown()
+            workers.shutdown(wait=False, cancel_futures=True)  # what they still do, nobody waits for
             engine.close()
             metrics.log.flush()
             if metrics.tracing is not None:
@@ -117,7 +119,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
     app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics)
-    app.measures = measures
+    app.measures, app.running = measures, running
     return app
 
 
@@ -215,8 +217,8 @@ def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics:
 
     @app.get("/readyz", tags=["operations"], responses=failures)
     async def ready() -> dict[str, str]:
-        """Whether the graphs are loaded and warmed."""
-        running.ready()
+        """Whether the graphs are loaded and warmed, and the service is not stopping."""
+        running.wanted()
         return {"status": "ready"}
 
     text = {"text/plain": {"schema": {"type": "string"}}}

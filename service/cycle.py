@@ -148,6 +148,7 @@ class Cycle:
         # An answer of unknown length ends with the connection. A client that waits to be asked for its body may leave
         # it out after an answer, or not: what comes next cannot be told apart.
         self.keep_alive = self.keep_alive and sized and not (self.awaits_continue and self.more_body)
+        self.keep_alive = self.keep_alive and not self.protocol.ending
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._head = lines
 

@@ -1,5 +1,6 @@
 """The outermost layers: request id, HEAD, one log line and one count a request; the last resort for errors."""
 
+import asyncio
 import logging
 import os
 import secrets
@@ -11,10 +12,12 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body import header
-from service.problems import ClientGone, Problem, from_core, respond
+from service.problems import ClientGone, Problem, from_core, respond, unavailable
 from service.telemetry import Metrics, Record
 
 log = logging.getLogger("lossmeter.service")
+
+GIVEN_UP = "given up"  # with this a server cancels the task of a request, to be answered with 503
 
 _PROCESS, _numbers = [secrets.token_hex(12)], count()  # together never twice; a uuid would cost 2 us a request
 os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, secrets.token_hex(12)))
@@ -59,14 +62,14 @@ class Edge:
             await self.app(scope, receive, send_on)
         except ClientGone:
             record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
+        except asyncio.CancelledError as error:
+            await _answer_given_up(error, scope, receive, send_on)
         except Problem as problem:  # of the middleware; the app answers its own
             await refusal(problem, record)(scope, receive, send_on)
         except Exception:
             await answer_failure(scope, receive, send_on)
         finally:
-            if self.metrics.tracing is not None:
-                self.metrics.tracing.request(record, scope)
-            self.metrics.end(record)
+            self.metrics.end(record, scope)
 
 
 class LastResort:
@@ -126,6 +129,15 @@ async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
     if record.status == 0:
         failed = Problem(500, "the service failed; its log has the reason under this request_id")
         await respond(failed, record.request_id, record.path)(scope, receive, send)
+
+
+async def _answer_given_up(error: asyncio.CancelledError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with 503 if a server has given the request up and no answer has begun. Else raise `error` again."""
+    record: Record = scope["lossmeter.record"]
+    if GIVEN_UP not in error.args or record.status:
+        raise error
+    stopping = unavailable("the service stops before this is done")
+    await respond(stopping, record.request_id, record.path)(scope, receive, send)
 
 
 def _in_one_line(send: Send) -> Send:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from service.counters import Rows
-from service.process import memory_bytes, resident_bytes
+from service.system import memory_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from service.telemetry import Metrics

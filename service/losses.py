@@ -80,7 +80,14 @@ class Running:
 
     engine: Engine | None = None
     workers: ThreadPoolExecutor | None = None
-    giving_up: bool = False
+    draining: bool = False  # it will stop: probes say so, and all else is still answered
+    giving_up: bool = False  # it stops now: whatever runs still is to end
+
+    def wanted(self) -> None:
+        """Raise Problem (503) unless further requests should come here: what readiness probes ask."""
+        self.ready()
+        if self.draining:
+            raise unavailable("the service is stopping")
 
     def ready(self) -> tuple[Engine, ThreadPoolExecutor]:
         """Both. Raises Problem (503) before they are there."""

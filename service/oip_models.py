@@ -143,8 +143,8 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
 
     @app.get("/v2/health/ready", tags=TAGS, responses=openapi.oip_problems(500, 503))
     async def server_ready() -> Ready:
-        """Whether the graphs are loaded and warmed."""
-        losses.running.ready()
+        """Whether the graphs are loaded and warmed, and the service is not stopping."""
+        losses.running.wanted()
         return Ready(ready=True)
 
     @app.get("/v2/models/stats", tags=TAGS)
@@ -177,7 +177,7 @@ def _add_model_routes(app: FastAPI, losses: Losses, path: str) -> None:
     async def model_ready(name: str, version: Version) -> ModelReady:
         """Whether a model can be asked."""
         found = find_model(measures, name, version)
-        losses.running.ready()
+        losses.running.wanted()
         return ModelReady(name=found.name, ready=True)
 
     @app.get(f"{path}/config", **more)

@@ -1,40 +1,62 @@
-"""What the operating system says of processes and of the memory that there is; 0 where it does not say."""
+"""A process that serves, from its app to its exit code."""
 
+import logging
 import os
-from pathlib import Path
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn
 
-GROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
+from service.app import create_app
+from service.counters import Shared
+from service.server import Server, config
+from service.settings import Settings
+from service.watchdog import Turns, watch
 
+log = logging.getLogger("lossmeter.server")
 
-def resident_bytes(process: int) -> int:
-    """The memory that a process has in RAM; 0 if it is gone."""
-    words = _read(PROC / str(process) / "statm").split()
-    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 else 0
-
-
-def memory_bytes(groups: Path = GROUPS, membership: Path = PROC / "self" / "cgroup") -> int:
-    """The most memory that this process may have: the least limit of its cgroups (v1 and v2), or all of the machine."""
-    found = [_machine()]
-    for line in _read(membership).splitlines():
-        controllers, _, own = line.partition(":")[2].partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base, name = (groups / "memory", "memory.limit_in_bytes") if controllers else (groups, "memory.max")
-        parts = [part for part in own.split("/") if part and part != ".."]
-        limits = [_read(base.joinpath(*parts[:depth], name)).strip() for depth in range(len(parts) + 1)]
-        found += [int(limit) for limit in limits if limit.isdecimal()]  # not "max"
-    return min(filter(None, found), default=0)
+START_FAILED = 3
+LAST_THREADS_SECONDS = 0.5  # for threads to end after the server
 
 
-def _machine() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return 0
+def run(
+    settings: Settings, sockets: Sequence[socket.socket], shared: Shared | None = None, turns: Turns | None = None
+) -> int:
+    """Serve in this process until a signal says to stop. The exit code: 0, or 3 where the start failed.
+
+    With `shared` and `turns`, which its supervisor reads, it is one of several workers.
+    """
+    app = create_app(settings, shared=shared)
+    server = Server(
+        config(app, settings),
+        app.running,
+        drain_seconds=settings.drain_seconds,
+        grace_seconds=settings.grace_seconds,
+        turns=turns,
+        worker=shared is not None,
+    )
+    watch(server.turns, settings.watchdog_seconds)
+    server.run(list(sockets))
+    if not server.started:
+        return START_FAILED
+    leave_stuck_threads()
+    return 0
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("ascii")
-    except (OSError, ValueError):
-        return ""
+def leave_stuck_threads() -> None:
+    """End this process if one of its threads does not: the interpreter would wait for it."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    for thread in others:
+        thread.join(LAST_THREADS_SECONDS / len(others))
+    if any(thread.is_alive() for thread in others):
+        log.warning("leaves work that does not end")
+        leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process here and now, with all that it has written."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -35,6 +35,12 @@ def _scratch() -> memoryview:
     return found
 
 
+class State(ServerState):
+    """What a server and its connections know of each other."""
+
+    ending = False  # each connection ends with its next answer
+
+
 class Protocol(asyncio.BufferedProtocol):
     """What uvicorn makes a connection of."""
 
@@ -43,7 +49,7 @@ class Protocol(asyncio.BufferedProtocol):
     def __init__(
         self,
         config: uvicorn.Config,
-        server_state: ServerState,
+        server_state: State,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
@@ -223,6 +229,11 @@ class Protocol(asyncio.BufferedProtocol):
             self._timer = self.loop.call_later(left, self._close_if_idle)
         else:
             self.transport.close()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the request that is answered now is to be the last one: the server stops, and no other has come."""
+        return self.server_state.ending and not self._waiting
 
     def shutdown(self) -> None:
         """Close the connection once the requests that have arrived are answered. uvicorn's server calls it."""

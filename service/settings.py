@@ -26,6 +26,12 @@ def _origin(text: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
+def _seconds_of_watch(seconds: float) -> float:
+    if 0 < seconds < 1:  # the loop turns ten times a second, if nothing keeps it
+        raise PydanticCustomError("watch", "must be 0, which switches it off, or at least 1")
+    return seconds
+
+
 class SettingsError(Exception):
     """A setting is not what it must be; the message is one line."""
 
@@ -57,6 +63,15 @@ class Settings(BaseSettings):
     max_elements: int = Field(2**30, ge=1, description="Most elements of an input, or of what the inputs broadcast to.")
     queue_seconds: float = Field(
         0.5, ge=0, le=3600, description="Longest that work should wait for a thread; what would wait longer gets a 503."
+    )
+    drain_seconds: float = Field(
+        5, ge=0, le=3600, description="Seconds after SIGTERM in which all but /readyz is answered as before."
+    )
+    grace_seconds: float = Field(
+        20, ge=0, le=3600, description="Seconds after those for requests that are being answered."
+    )
+    watchdog_seconds: Annotated[float, AfterValidator(_seconds_of_watch)] = Field(
+        30, ge=0, le=3600, description="Seconds without a turn of the event loop that end the process; 0: never."
     )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (),

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.types import Scope
 
 from service import gauges
 from service.counters import Layout, Rows, Shared
@@ -96,8 +97,10 @@ class Metrics(Collector):
         self.in_flight += 1
         self.rows.own[self._in_flight] = self.in_flight
 
-    def end(self, record: Record) -> None:
-        """Count a request that has ended, and log its line."""
+    def end(self, record: Record, scope: Scope | None = None) -> None:
+        """Count a request that has ended, and log its line; trace it by its `scope`, where that is wanted."""
+        if self.tracing is not None and scope is not None:
+            self.tracing.request(record, scope)
         took, row, measure = time.perf_counter_ns() - record.started, self.rows.own, record.measure
         self.in_flight -= 1
         row[self._in_flight] = self.in_flight

@@ -18,11 +18,15 @@ def served(monkeypatch: pytest.MonkeyPatch, starts: bool = True) -> list[Any]:
     """What logging and the server were asked for; the server is not started, but says whether it `starts`."""
     calls: list[Any] = []
 
-    def run(server: Server) -> None:
+    def run(server: Server, sockets: list[socket.socket]) -> None:
         server.started = starts
         calls.append(server.config)
 
     monkeypatch.setattr(Server, "run", run)
+    monkeypatch.setattr(command, "end_on_signals", lambda: None)
+    monkeypatch.setattr("faulthandler.enable", lambda: None)
+    monkeypatch.setattr("service.process.watch", lambda turns, seconds: None)
+    monkeypatch.setattr("service.process.leave_stuck_threads", lambda: None)
     monkeypatch.setattr(command, "set_up_logging", lambda level, form: calls.append({"level": level, "form": form}))
     return calls
 

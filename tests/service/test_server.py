@@ -17,6 +17,7 @@ from tests.service.conftest import GOOD, JSON, LOSS
 from tests.service.raw import H2C, LOSSES, connected, loss, request
 
 TRIES = 400
+QUICK = {"DEVICE": "cpu", "THREADS": "1", "DRAIN_SECONDS": "0.2"}
 
 
 def free_port() -> int:
@@ -32,9 +33,7 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of the service; killed at the end if it still runs."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSMETER_")}
-    environment |= {
-        f"LOSSMETER_{name}": value for name, value in ({"DEVICE": "cpu", "THREADS": "1"} | settings).items()
-    }
+    environment |= {f"LOSSMETER_{name}": value for name, value in (QUICK | settings).items()}
     process = subprocess.Popen(
         [sys.executable, *program, *arguments],
         env=environment,
@@ -170,8 +169,7 @@ def test_a_bad_setting_ends_the_start_with_code_2() -> None:
 
 def test_an_upload_that_never_ends_does_not_keep_the_server_alive() -> None:
     chosen = free_port()
-    script = "import service.__main__ as command, service.server as server; server.GRACE_SECONDS = 1; command.main([])"
-    with started(program=("-c", script), PORT=str(chosen)) as process:
+    with started(PORT=str(chosen), DRAIN_SECONDS="0", GRACE_SECONDS="1") as process:
         wait_until_ready(process, chosen)
         with socket.create_connection(("127.0.0.1", chosen)) as upload:
             head = f"POST {LOSS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"

@@ -1,0 +1,47 @@
+"""The sockets that are listened on, bound before anything else is begun."""
+
+import logging
+import socket
+
+from service.settings import Settings
+
+log = logging.getLogger("lossmeter.server")
+
+
+def bind(settings: Settings) -> list[socket.socket]:
+    """Sockets bound to every address of HOST; none, and a line in the log, where that cannot be."""
+    sockets: list[socket.socket] = []
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            one = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        reason = (error.strerror or str(error)).lower()
+        log.error("cannot start: HOST %s and PORT %d cannot be listened on: %s", host, port, reason)
+        return []
+    for one in sockets:
+        log.info("listens on %s port %d", *one.getsockname()[:2])
+    return sockets
+
+
+def waiting(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait at a listener, accepted."""
+    found: list[socket.socket] = []
+    listener.setblocking(False)
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except ConnectionAbortedError:  # hung up meanwhile
+            continue
+        except OSError:  # nobody is left, or there are no more descriptors
+            return found
+        connection.setblocking(False)
+        found.append(connection)
