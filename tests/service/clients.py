@@ -81,7 +81,7 @@ class Client:
                     break
                 next_look = time.monotonic() + self.follow_seconds
             self.ask(*WORK[turn % 8 == 7])
-            self.tally.stop.wait(0.005)
+            self.tally.stop.wait(0.02)
         self.connection.close()
 
 
@@ -104,7 +104,7 @@ def clients(port: int, count: int, follow_seconds: float) -> Iterator[Tally]:
                 client.connection.close()
 
 
-def until(condition: Any, seconds: float = 30) -> None:
+def until(condition: Any, seconds: float = 90) -> None:
     """Wait for something; the limit only keeps a test from hanging."""
     ends = time.monotonic() + seconds
     while not condition():
