@@ -15,10 +15,10 @@ STUCK_WORK = """
 """
 STUCK_LOOP = STUCK_WORK.replace("> 1000", "== 3")  # a batch so small is computed on the loop
 SLOW_START = """
-    import time
+    import hashlib
     from core.engine import Engine
     def start(*_, **__):
-        time.sleep(600)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in which its thread sees no signal
     Engine.__init__ = start
 """
 

@@ -1,5 +1,6 @@
 """How the service stops: nobody who follows /readyz loses a request, and nothing that is stuck holds it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from service.app import create_app
+from service.server import Server, config
+from service.settings import Settings
 from tests.service.clients import LARGE, clients, until
 from tests.service.conftest import GOOD, LOSS
 from tests.service.programs import SLOW_START, STUCK_WORK, program
@@ -79,21 +83,25 @@ def test_who_connected_before_is_answered(drain: str) -> None:
         assert ended(process)[0] == 0
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_who_waits_to_be_accepted_is_answered(workers: str) -> None:
-    port = free_port()
-    with started(PORT=str(port), DRAIN_SECONDS="0", WORKERS=workers) as process:
-        wait_until_ready(process, port)
-        os.killpg(process.pid, signal.SIGSTOP)
-        wires = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(20)]
-        for wire in wires:
+def test_who_waits_to_be_accepted_is_answered() -> None:
+    settings = Settings(device="cpu", threads=1)
+    server = Server(config(create_app(settings), settings), grace_seconds=5)
+
+    async def stop_while_they_come(listener: socket.socket) -> list[socket.socket]:
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup([listener])
+        found = [socket.create_connection(listener.getsockname(), timeout=20) for _ in range(20)]
+        for wire in found:  # of which the loop knows nothing yet
             wire.sendall(request())
-        process.terminate()
-        os.killpg(process.pid, signal.SIGCONT)
-        for wire in wires:
+        server.drained_at, server.state.ending = 0.0, True
+        await server.shutdown()
+        return found
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for wire in asyncio.run(stop_while_they_come(listener)):
             with wire, wire.makefile("rb") as answer:
                 assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
-        assert ended(process)[0] == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
