@@ -17,8 +17,8 @@ from core.engine import Engine
 from service.counters import Layout, Rows
 from service.families import Histogram
 from service.gauges import begin
-from service.system import memory_bytes, resident_bytes
 from service.statistics import PARTS, PHASES, size_class
+from service.system import memory_bytes, resident_bytes
 from service.telemetry import Metrics, Record
 from tests.service.conftest import GOOD, JSON, LOSS, serving
 from tests.service.scrape import samples, value
