@@ -1,7 +1,7 @@
 """create_app: the engine in the lifespan, the routes, one answer for every failure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from service.losses import Losses, Running
 from service.memory import give_back_when_idle
 from service.native import Info, Native, info
 from service.oip import Inference
-from service.problems import Problem, from_core
+from service.problems import Problem, Raise, from_core
 from service.settings import Settings
 from service.telemetry import Metrics, Record
 from service.tracing import Tracing
@@ -41,6 +41,8 @@ class Service(FastAPI):
     direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
     admission: Admission
     running: Running
+    settings: Settings
+    refuse: Callable[[Problem], ASGIApp]  # an app that answers so to what is no request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -119,7 +121,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
     app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics)
-    app.measures, app.running = measures, running
+    app.measures, app.running, app.settings = measures, running, settings
+    app.refuse = lambda problem: Edge(Raise(problem), metrics)
     return app
 
 

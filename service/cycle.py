@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message
 
+from service.connection import CONTINUE, LINGER_BYTES
 from service.parser import Head
+from service.problems import Problem, respond
 
 if TYPE_CHECKING:
     from service.protocol import Protocol
@@ -30,11 +32,12 @@ _uninitialised.argtypes, _uninitialised.restype = (ctypes.c_char_p, ctypes.c_ssi
 class Cycle:
     """From a request's head to the end of its answer."""
 
-    def __init__(self, protocol: "Protocol", head: Head) -> None:
-        self.protocol, self.scope, self.length = protocol, head.scope, head.length
+    def __init__(self, protocol: "Protocol", head: Head, app: ASGIApp) -> None:
+        self.protocol, self.app, self.scope, self.length = protocol, app, head.scope, head.length
         self.keep_alive, self.awaits_continue = head.keep_alive, head.awaits_continue
         self.scope["lossmeter.cycle"] = self
         self.more_body = True  # is to come
+        self.received = 0  # bytes of it
         self.answered = False
         self.gone = False  # the client has hung up
         self._pieces: list[bytes] = []  # of the body, which nobody has asked for yet
@@ -44,9 +47,11 @@ class Cycle:
         self._waiting: asyncio.Future[None] | None = None
         self._head: list[bytes] = []  # of the answer, until its body begins
         self._started = False
+        self._problem: Problem | None = None  # that the body has: it is broken, or late
 
     def take(self, piece: bytes) -> bool:
         """A piece of the body has arrived: whether the connection is to be read on."""
+        self.received += len(piece)
         if self.answered:
             return True  # nobody will ask for it
         self._pieces.append(piece)
@@ -57,6 +62,11 @@ class Cycle:
     def end_body(self) -> None:
         """The body has arrived."""
         self.more_body = False
+        self.wake()
+
+    def fail(self, problem: Problem) -> None:
+        """There is no more of the body, but `problem`: whoever asks for it is told so."""
+        self._problem, self.keep_alive = problem, False
         self.wake()
 
     def hang_up(self) -> None:
@@ -76,7 +86,8 @@ class Cycle:
     def _ask(self) -> None:
         """Let the client send: it may wait for a word, and the connection for the app."""
         if self.awaits_continue and not self._started:
-            self.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.protocol.write([CONTINUE])
+            self.protocol.await_body()
         self.awaits_continue = False
         self.protocol.resume_reading()
 
@@ -106,6 +117,8 @@ class Cycle:
 
     async def _end_of_body(self) -> None:
         while self.more_body and not self.gone:
+            if self._problem:
+                raise self._problem
             await self._news()
 
     async def receive(self) -> Message:
@@ -113,6 +126,8 @@ class Cycle:
         self.begun = True
         self._ask()
         while not (self._pieces or self.gone or self.answered) and (self.more_body or self._ended):
+            if self._problem:
+                raise self._problem
             await self._news()
         if self.gone or self.answered:
             return {"type": "http.disconnect"}
@@ -145,17 +160,30 @@ class Cycle:
                 raise RuntimeError(f"the header {name!r} has a line break")
             lines += (name, b": ", value, b"\r\n")
             sized = sized or name == b"content-length"
-        # An answer of unknown length ends with the connection. A client that waits to be asked for its body may leave
-        # it out after an answer, or not: what comes next cannot be told apart.
-        self.keep_alive = self.keep_alive and sized and not (self.awaits_continue and self.more_body)
+        # An answer of unknown length ends with the connection.
+        self.keep_alive = self.keep_alive and sized and (not self.more_body or self._rest_is_short)
         self.keep_alive = self.keep_alive and not self.protocol.ending
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._head = lines
 
-    async def run(self, app: ASGIApp) -> None:
-        """Have `app` answer; where it leaves no whole answer, the connection is closed."""
+    @property
+    def _rest_is_short(self) -> bool:
+        """Whether the rest of the body will be read though it has its answer. A client that waits to be asked for its
+        body may leave it out then, or not: what comes next cannot be told apart."""
+        return not self.awaits_continue and self.length is not None and self.length - self.received <= LINGER_BYTES
+
+    @property
+    def may_interim(self) -> bool:
+        """Whether an interim answer may be sent."""
+        return not self._started and self.scope.get("http_version") == "1.1"
+
+    async def run(self) -> None:
+        """Have the app answer; where it leaves no whole answer, the connection is closed."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await self.app(self.scope, self.receive, self.send)
+        except Problem as problem:  # of an app that knows none
+            if not self._started:
+                await respond(problem, "-", self.scope["path"])(self.scope, self.receive, self.send)
         except Exception:
             log.exception("the app failed")
         finally:

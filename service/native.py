@@ -79,13 +79,17 @@ class NativeExchange:
 
 
 class Limits(BaseModel):
-    """The limits in force, of one worker."""
+    """The limits in force in each worker, in bytes and seconds where their names say so."""
 
     max_body_bytes: int
     max_json_bytes: int
     max_inflight_bytes: int
     max_elements: int
     queue_seconds: float
+    head_seconds: float
+    body_seconds: float
+    send_seconds: float
+    idle_seconds: int
 
 
 class Info(BaseModel):

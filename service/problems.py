@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from core.errors import CoreError, Fault, InvalidInput, UnknownMeasure
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 MOST_ERRORS = 20
 DETAIL_BYTES = 1024  # of one detail; it stands in the answer twice
@@ -14,9 +15,12 @@ KINDS = {
     400: ("malformed", "Malformed request"),
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "Method not allowed"),
+    408: ("timeout", "Request timeout"),
     413: ("too-large", "Body too large"),
+    414: ("target-too-long", "Target too long"),
     415: ("unsupported-media-type", "Unsupported media type"),
     422: ("invalid-input", "Invalid input"),
+    431: ("headers-too-large", "Headers too large"),
     500: ("internal-error", "Internal error"),
     501: ("not-implemented", "Not implemented"),
     503: ("unavailable", "Unavailable"),
@@ -42,6 +46,17 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, dict(headers or {})
         self.slug, self.title = kind or KINDS.get(status, ("error", "Error"))
+
+
+class Raise:
+    """An app that has one problem. Whatever is around it answers with that."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raise it."""
+        raise self.problem
 
 
 class ClientGone(Exception):

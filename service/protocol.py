@@ -1,30 +1,32 @@
 """One connection: its requests are answered by the app, one after the other, in the order in which they came.
 
-The body of a request goes from the socket into one buffer, once: see Cycle.upload. What is no request is refused with
-a problem document.
+The body of a request goes from the socket into one buffer, once: see Cycle.upload. What is no request is refused in its
+turn, with a problem document: by the app's `refuse`, where it has one, so that it is counted and logged as any other.
+
+What is read is parsed in pieces, and no further once a request waits for those before it: so the requests of one piece,
+some 1,200 at most, and one read of bytes are all that a connection can make wait.
 
 uvicorn's server makes the connections, and asks of them no more than `shutdown` and a place in its `connections`.
 """
 
 import asyncio
-import logging
 import threading
 from collections import deque
-from http import HTTPStatus
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
 
+from service.connection import LINGER_SECONDS, Connection, Wait
 from service.cycle import Cycle
-from service.edge import request_id
-from service.parser import Head, Parser
-from service.problems import Problem, respond
-
-log = logging.getLogger("lossmeter.server")
+from service.deadlines import SLOWEST, Pace, Deadlines
+from service.parser import MAX_HEAD_BYTES, Head, Parser
+from service.problems import Problem, Raise
+from service.settings import Settings
 
 READ_BYTES = 2**18  # that are read at once while a head is awaited
-JOINED = 2**16  # what is sent in fewer bytes is one piece
+PIECE_BYTES = MAX_HEAD_BYTES  # that are parsed at once
 _of_thread = threading.local()  # a buffer for every connection of a loop: what is read is parsed before the next read
 
 
@@ -41,10 +43,14 @@ class State(ServerState):
     ending = False  # each connection ends with its next answer
 
 
-class Protocol(asyncio.BufferedProtocol):
-    """What uvicorn makes a connection of."""
+def _deadlines(config: uvicorn.Config) -> Deadlines:
+    found = getattr(config.loaded_app, "settings", None)  # which apps of others do not have
+    settings = found if isinstance(found, Settings) else Settings.model_construct()
+    return Deadlines(settings.head_seconds, settings.body_seconds, settings.send_seconds, config.timeout_keep_alive)
 
-    transport: asyncio.Transport
+
+class Protocol(Connection):
+    """What uvicorn makes a connection of."""
 
     def __init__(
         self,
@@ -53,20 +59,20 @@ class Protocol(asyncio.BufferedProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.app, self.server_state, self.idle_seconds = config.loaded_app, server_state, config.timeout_keep_alive
-        self.loop = _loop or asyncio.get_running_loop()
-        self.full: asyncio.Future[None] | None = None  # done when the client has read enough of an answer
+        super().__init__(_loop or asyncio.get_running_loop(), _deadlines(config))
+        self.app, self.server_state = config.loaded_app, server_state
         self._scratch = _scratch()
         self._parser = Parser(self)
         self._refused = False  # nothing more is parsed
-        self._paused = False
+        self._rest = b""  # not parsed yet, since requests wait
         self._direct: memoryview | None = None  # where the rest of a body goes
         self._reached = 0  # in it
         self._cycle: Cycle | None = None  # the request that is answered now
         self._waiting: deque[Cycle] = deque()  # those that came after it
         self._arriving: Cycle | None = None  # the one whose body is arriving, or arrived last
-        self._idle_since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._head_since: float | None = None  # a head is awaited
+        self._pace: Pace | None = None  # of the body that is arriving
+        self._answered_at = 0.0
 
     # The transport
 
@@ -74,21 +80,22 @@ class Protocol(asyncio.BufferedProtocol):
         """A client is there."""
         self.transport = transport
         self.server_state.connections.add(self)  # type: ignore[arg-type]
+        self._await_head()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
         self.server_state.connections.discard(self)
-        if self._timer:
-            self._timer.cancel()
+        self.timer.stop()
         for cycle in (self._cycle, *self._waiting):
             if cycle:
                 cycle.hang_up()
         self._waiting.clear()
-        self._direct = None
+        self._direct, self._rest = None, b""
         self.resume_writing()
 
     def eof_received(self) -> bool:
         """The client will send no more, but may wait for the answers to what it has sent whole."""
+        self.ended = True
         if self._arriving and self._arriving.more_body and not self._arriving.answered:
             self._arriving.hang_up()
             if not self._waiting:
@@ -97,6 +104,7 @@ class Protocol(asyncio.BufferedProtocol):
         self._refused = True
         if self._cycle:
             self.shutdown()
+            self.begin_probing()
         return self._cycle is not None
 
     def get_buffer(self, hint: int) -> memoryview:
@@ -107,54 +115,114 @@ class Protocol(asyncio.BufferedProtocol):
         """`count` bytes are there."""
         if self._direct is not None:
             self._reached += count
+            if self._arriving:
+                self._came(self._arriving, count)
             if self._reached == len(self._direct):
                 self._direct = None
                 self._parser.skip_body()
                 self.on_end()
-        elif not self._refused:
-            try:
-                self._parser.feed(self._scratch[:count])
-            except Problem as problem:
-                self._refuse(problem)
+        elif self._refused:
+            self.drop(count)
+        else:
+            self._parse(self._scratch[:count])
+
+    def _parse(self, data: memoryview) -> None:
+        try:
+            self._parser.feed(data[:PIECE_BYTES])
+            for start in range(PIECE_BYTES, len(data), PIECE_BYTES):
+                if self._waiting:
+                    self._rest = bytes(data[start:])
+                    break
+                self._parser.feed(data[start : start + PIECE_BYTES])
+        except Problem as problem:
+            self._refuse(problem)
+            return
+        if self._parser.in_head:
+            if self._head_since is None:
+                self._await_head()
+        elif self._arriving and self._arriving.more_body:
+            self._came(self._arriving, 0)
+
+    def _parse_rest(self) -> None:
+        """Before the request that is begun asks for what belongs to it."""
+        rest, self._rest = self._rest, b""
+        self._parse(memoryview(rest))
+        self.resume_reading()
 
     def receive_into(self, place: memoryview) -> None:
         """What is left of the body that is arriving goes to `place`, past the parser."""
         self._direct, self._reached = place, 0
 
-    def pause_reading(self) -> None:
-        """Read no more until somebody asks."""
-        if not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+    def resume_reading(self) -> float:
+        """Read again, unless there are requests enough. The clock of what was awaited stood still."""
+        if not self.paused or self._waiting or self._rest or self._refused:
+            return 0.0
+        halted = super().resume_reading()
+        if self._head_since is not None:
+            self._head_since += halted
+            self.timer.by(self._head_since + self.deadlines.head)
+        if self._pace:
+            self._pace.halted(halted)
+            self.timer.by(self._pace.due)
+        return halted
 
-    def resume_reading(self) -> None:
-        """Read again, unless there are requests enough."""
-        if self._paused and not self._waiting:
-            self._paused = False
-            self.transport.resume_reading()
+    # What is awaited
 
-    def write(self, pieces: list[bytes]) -> None:
-        """Send `pieces`."""
-        if sum(map(len, pieces)) < JOINED:
-            self.transport.write(b"".join(pieces))
+    def waits(self) -> Iterator[Wait]:
+        """See Connection."""
+        yield from super().waits()
+        if self.lingering or self.transport.is_closing():
+            return
+        arriving, clock_runs = self._arriving, not (self.paused or self._refused)
+        if self._head_since is not None:
+            if clock_runs:
+                yield self._head_since + self.deadlines.head, self._head_is_late
+        elif arriving and arriving.more_body:
+            if arriving.answered:
+                yield self._answered_at + LINGER_SECONDS, self.transport.close
+            elif self._pace and clock_runs and not arriving.awaits_continue:
+                yield self._pace.due, self._body_is_late
+        elif self._cycle is None:
+            yield self._answered_at + self.deadlines.idle, self.transport.close
+
+    def _await_head(self) -> None:
+        self._head_since = self.loop.time()
+        self.timer.by(self._head_since + self.deadlines.head)
+
+    def await_body(self) -> None:
+        """The client has been asked for the body that is arriving."""
+        self._pace = Pace(self.loop.time(), self.deadlines.body)
+        self.timer.by(self._pace.due)
+
+    def _came(self, cycle: Cycle, count: int) -> None:
+        """`count` bytes of its body came past the parser, or any of them through that."""
+        cycle.received += count
+        if self._pace is None:
+            self.await_body()
         else:
-            self.transport.writelines([b"".join(pieces[:-1]), pieces[-1]])
+            self._pace.reach(cycle.received, self.loop.time())
 
-    def pause_writing(self) -> None:
-        """The client does not read its answer."""
-        self.full = self.loop.create_future()
+    def _head_is_late(self) -> None:
+        if self._parser.in_head:
+            seconds = self.deadlines.head
+            self._refuse(Problem(408, f"the head of the request was not whole in HEAD_SECONDS, {seconds:g}"))
+        else:
+            self.transport.close()  # nothing was asked
 
-    def resume_writing(self) -> None:
-        """The client has read enough of its answer."""
-        if self.full is not None and not self.full.done():  # whoever waited may have been cancelled
-            self.full.set_result(None)
-        self.full = None
+    def _body_is_late(self) -> None:
+        seconds, rate = self.deadlines.body, SLOWEST // 1024
+        told = f"the body came too slowly: nothing in BODY_SECONDS, {seconds:g}, or after them less than {rate} KiB/s"
+        self._refuse(Problem(408, told))
 
     # The parser
 
     def on_head(self, head: Head) -> None:
         """A request begins."""
-        self._arriving = cycle = Cycle(self, head)
+        self._head_since = self._pace = None
+        self._enqueue(Cycle(self, head, self.app))
+
+    def _enqueue(self, cycle: Cycle) -> None:
+        self._arriving = cycle
         if self._cycle is None:
             self._begin(cycle)
         else:
@@ -172,61 +240,50 @@ class Protocol(asyncio.BufferedProtocol):
             self._arriving.end_body()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with `problem` and close the connection: what follows cannot be told apart.
-
-        Where requests before it wait for their answers, those are the last ones; `problem` is only logged.
-        """
-        self._refused = True
-        if self._arriving and self._arriving.answered and self._arriving.more_body:
-            self.transport.close()  # the rest of its body is broken, and it has its answer
-            return
-        made = request_id(None)
-        log.warning("refused a request: %s (%s)", problem.detail, made)
-        if self._waiting and self._waiting[-1].more_body:
-            self._waiting.pop()  # it is the body of that one that is broken
-        elif self._cycle and self._cycle.more_body and not self._waiting:
-            self._cycle.hang_up()
-            self._cycle = None
-        if self._cycle:
-            self.shutdown()
-            return
-        response = respond(problem, made, str(self._parser.url, "latin-1"))
-        headers = [*response.raw_headers, (b"x-request-id", made.encode()), (b"connection", b"close")]
-        status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()
-        lines = [status, *(name + b": " + value for name, value in headers), b"", b""]
-        self.transport.write(b"\r\n".join(lines) + bytes(response.body))
-        self.transport.close()
+        """Answer with `problem`, after the requests before it, and close: what follows cannot be told apart."""
+        self._refused, self._direct, self._head_since = True, None, None
+        self.pause_reading()
+        arriving = self._arriving
+        if not (arriving and arriving.more_body):
+            refuse = getattr(self.app, "refuse", Raise)
+            refusal = Cycle(self, self._parser.broken_head(), refuse(problem))
+            refusal.end_body()
+            self._enqueue(refusal)
+        elif arriving.answered:
+            self.linger()
+        else:
+            arriving.fail(problem)  # it is the body of that one that is broken
 
     # Requests
 
     def _begin(self, cycle: Cycle) -> None:
         self._cycle = cycle
-        task = self.loop.create_task(cycle.run(self.app))
+        task = self.loop.create_task(cycle.run())
         self.server_state.tasks.add(task)
         task.add_done_callback(self.server_state.tasks.discard)
 
     def finish(self, cycle: Cycle) -> None:
         """The answer to `cycle` is written."""
         self.server_state.total_requests += 1
-        self._cycle = None
+        self._cycle, self._answered_at = None, self.loop.time()
         if not cycle.keep_alive or self._direct is not None:
-            self.transport.close()
+            self._close()
         elif self._waiting:
+            if self._rest and len(self._waiting) == 1:
+                self.loop.call_soon(self._parse_rest)  # not here, where the app may be handling an exception
             self._begin(self._waiting.popleft())
         else:
-            self._idle_since = self.loop.time()
-            if self._timer is None:
-                self._timer = self.loop.call_later(self.idle_seconds, self._close_if_idle)
+            rest_arrives = self._arriving is not None and self._arriving.more_body
+            self.timer.by(self._answered_at + (LINGER_SECONDS if rest_arrives else self.deadlines.idle))
+        if self.transport.get_write_buffer_size():
+            self.watch_sending()
         self.resume_reading()
 
-    def _close_if_idle(self) -> None:
-        """One timer a connection, which looks when the time is up: one a request would be set and cancelled."""
-        self._timer = None
-        left = self._idle_since + self.idle_seconds - self.loop.time()
-        if self._cycle is not None:
-            return  # finish sets the next
-        if left > 0:
-            self._timer = self.loop.call_later(left, self._close_if_idle)
+    def _close(self) -> None:
+        """Close the connection: at once only if nothing more is known to come."""
+        if self._refused or self._waiting or (self._arriving and self._arriving.more_body):
+            self._refused, self._direct, self._rest = True, None, b""
+            self.linger()
         else:
             self.transport.close()
 
@@ -234,6 +291,9 @@ class Protocol(asyncio.BufferedProtocol):
     def ending(self) -> bool:
         """Whether the request that is answered now is to be the last one: the server stops, and no other has come."""
         return self.server_state.ending and not self._waiting
+    def probing(self) -> bool | None:
+        """See Connection."""
+        return self._cycle.may_interim if self._cycle else None
 
     def shutdown(self) -> None:
         """Close the connection once the requests that have arrived are answered. uvicorn's server calls it."""
@@ -241,4 +301,4 @@ class Protocol(asyncio.BufferedProtocol):
         if last:
             last.keep_alive = False
         else:
-            self.transport.close()
+            self._close()

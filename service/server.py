@@ -28,7 +28,6 @@ from service.watchdog import Turns
 
 log = logging.getLogger("lossmeter.server")
 
-KEEP_ALIVE_SECONDS = 75  # longer than the idle time-out of common load balancers, 60 s
 BACKLOG = 128
 LAST_CALL_SECONDS = 1.0  # between the last connection and the end of idle ones, whose requests may be on their way
 GIVING_UP_SECONDS = 2.0  # before the end of the grace, to answer what has not been done
@@ -50,7 +49,7 @@ def config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nobody asks who the client is
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.idle_seconds,
     )
 
 

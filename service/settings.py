@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "LOSSMETER_"
 Limit = Annotated[ByteSize, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -73,6 +74,12 @@ class Settings(BaseSettings):
     watchdog_seconds: Annotated[float, AfterValidator(_seconds_of_watch)] = Field(
         30, ge=0, le=3600, description="Seconds without a turn of the event loop that end the process; 0: never."
     )
+    head_seconds: Seconds = Field(10, description="Most seconds until a request's head is whole, else 408.")
+    body_seconds: Seconds = Field(
+        10, description="Most seconds without a byte of a body, and after them at 64 KiB/s or more, else 408."
+    )
+    send_seconds: Seconds = Field(30, description="Most seconds in which a client takes nothing of its answer.")
+    idle_seconds: int = Field(75, ge=1, description="Seconds that a connection is kept without a request.")
     cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (),
         description="Origins whose browser pages may ask, comma-separated (https://example.org), or * for all.",

@@ -116,13 +116,9 @@ def test_another_dtype_of_a_graph_is_refused_and_shown(client: TestClient, dtype
 def test_info_tells_what_runs_and_its_limits(client: TestClient) -> None:
     found = answer(client.get("/v1/info"))
     assert found["version"] == core.__version__
-    assert found["limits"] == {
-        "max_body_bytes": 2**30,
-        "max_json_bytes": 2**25,
-        "max_inflight_bytes": 2**31,
-        "max_elements": 2**30,
-        "queue_seconds": 0.5,
-    }
+    sizes = {"max_body_bytes": 2**30, "max_json_bytes": 2**25, "max_inflight_bytes": 2**31, "max_elements": 2**30}
+    seconds = {"head_seconds": 10, "body_seconds": 10, "send_seconds": 30, "idle_seconds": 75, "queue_seconds": 0.5}
+    assert found["limits"] == sizes | seconds
     assert found["device"] == "cpu"
     assert found["execution_provider"] == "CPUExecutionProvider"
     assert found["threads"] == 2
