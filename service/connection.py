@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 
-from service.deadlines import Pace, Deadlines, Timer
+from service.deadlines import Deadlines, Pace, Timer
 
 log = logging.getLogger("lossmeter.server")
 

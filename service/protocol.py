@@ -20,7 +20,8 @@ from uvicorn.server import ServerState
 
 from service.connection import LINGER_SECONDS, Connection, Wait
 from service.cycle import Cycle
-from service.deadlines import SLOWEST, Pace, Deadlines
+from service.deadlines import SLOWEST, Deadlines, Pace
+from service.descriptors import descriptors
 from service.parser import MAX_HEAD_BYTES, Head, Parser
 from service.problems import Problem, Raise
 from service.settings import Settings
@@ -80,7 +81,10 @@ class Protocol(Connection):
         """A client is there."""
         self.transport = transport
         self.server_state.connections.add(self)  # type: ignore[arg-type]
-        self._await_head()
+        if descriptors.take(transport.get_extra_info("socket").fileno()):
+            self._await_head()
+        else:
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
@@ -291,6 +295,7 @@ class Protocol(Connection):
     def ending(self) -> bool:
         """Whether the request that is answered now is to be the last one: the server stops, and no other has come."""
         return self.server_state.ending and not self._waiting
+
     def probing(self) -> bool | None:
         """See Connection."""
         return self._cycle.may_interim if self._cycle else None

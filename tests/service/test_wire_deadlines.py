@@ -11,7 +11,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.connection import Connection
-from service.deadlines import Patience
+from service.deadlines import Deadlines
 from service.settings import Settings
 from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
@@ -256,7 +256,7 @@ class Stuck:
 
 
 def sending(stuck: Any) -> Connection:
-    connection = Connection(stuck, Patience(head=10, body=10, send=30, idle=75))
+    connection = Connection(stuck, Deadlines(head=10, body=10, send=30, idle=75))
     connection.transport = stuck
     return connection
 
