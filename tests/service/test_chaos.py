@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from service.server import KEEP_ALIVE_SECONDS
+from service.settings import Settings
 from tests.service.chaos import Chaos, proxied
 from tests.service.clients import until
 from tests.service.conftest import GOOD
@@ -117,7 +117,7 @@ def everything(wire: Wire) -> bytes:
 
 
 def test_an_idle_connection_outlives_those_of_balancers(address: str) -> None:
-    assert KEEP_ALIVE_SECONDS > BALANCERS_SECONDS
+    assert Settings().idle_seconds > BALANCERS_SECONDS
     with ExitStack() as stack:
         idle = [(seconds, stack.enter_context(connected(address))) for seconds in (4.9, 5.0, 5.1)]  # servers close at 5
         for _, wire in idle:
