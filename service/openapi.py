@@ -29,13 +29,20 @@ TAGS = [
     {"name": "open inference protocol", "description": "The losses as models, for the clients of Triton and KServe."},
 ]
 REQUEST_ID = {"X-Request-ID": {"description": "The request's, or a new one.", "schema": {"type": "string"}}}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+# What any request may meet, whatever it asks: a head or framing that is broken, late, too large or not spoken.
+OF_THE_WIRE = (400, 408, 414, 431, 500, 501, 503, 505)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of an operation, each a problem document."""
     content = {"application/problem+json": {"schema": {"$ref": REF.format(model="ProblemDocument")}}}
     return {
-        str(status): {"description": KINDS[status][1], "headers": REQUEST_ID, "content": content}
+        str(status): {
+            "description": KINDS[status][1],
+            "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
+            "content": content,
+        }
         for status in sorted(statuses)
     }
 
@@ -144,6 +151,14 @@ def _drop_validation_errors(made: dict[str, Any]) -> None:
         made["components"]["schemas"].pop(name, None)
 
 
+def _add_wire_problems(made: dict[str, Any]) -> None:
+    """Give every operation the failures that any request may meet."""
+    for path, operations in made["paths"].items():
+        found = (oip_problems if path.startswith("/v2") else problems)(*OF_THE_WIRE)
+        for operation in operations.values():
+            operation["responses"] = dict(sorted((found | operation["responses"]).items()))
+
+
 def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
     """The whole document."""
     made = get_openapi(
@@ -169,4 +184,5 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
     asked, answered = (refs[key]["$ref"] for key in infer)
     made["paths"]["/v2/models/{name}/infer"] = {"post": _infer(asked, answered, INFER_EXAMPLE)}
     made["components"]["schemas"] |= definitions["$defs"]
+    _add_wire_problems(made)
     return made

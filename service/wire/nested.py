@@ -16,6 +16,7 @@ from core.declare import Kind, Tensor
 from core.errors import InvalidInput, at, refuse
 from core.rules import Array
 
+from service.problems import malformed
 from service.wire.tensors import MOST_AXES
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -65,14 +66,15 @@ def regular(value: Any) -> tuple[int, ...] | None:
 
 
 def rectangular(name: str, value: Any) -> tuple[int, ...]:
-    """The shape of a nested list, if every list of a level has the same length. Raises InvalidInput."""
+    """The shape of a nested list, if every list of a level has the same length. Raises Problem (400) where it is too
+    deep, or InvalidInput."""
     shape = [length(value)]
     first = value
     while len(first) and isinstance(first[0], simdjson.Array):
         first = first[0]
         shape.append(length(first))
         if len(shape) > MOST_AXES:
-            raise refuse(name, f"{name} is nested deeper than {MOST_AXES} lists")
+            raise malformed(f"{name} is nested deeper than {MOST_AXES} lists, the limit")
     for index, row in _rows(value, len(shape) - 1):
         want = shape[len(index)]
         if not isinstance(row, simdjson.Array):

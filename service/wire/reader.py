@@ -36,6 +36,8 @@ _COUNTED = 2**18  # bytes that are compared at a time, so that what is made of t
 _SHORT = 2**13  # bytes up to which NumPy's calls take longer than counting does
 _CONTAINERS = (simdjson.Array, simdjson.Object)  # a union of them would be made anew at every test
 _EXPLAINED = 2**20  # texts up to this many bytes are read again for where they are broken
+_DEEPEST = MOST_AXES + 4  # lists and objects: around the data of an input on /v2 stand four
+_SEARCHED = 2**16  # bytes at the beginning of a broken text in which its depth is looked for
 
 
 class Document:
@@ -134,7 +136,7 @@ def count(text: bytes | bytearray, byte: int) -> int:
 def names(value: Any, what: str) -> list[str]:
     """The keys of an object. Raises Problem (400) if there are too many, or one twice."""
     if len(value) > MOST_KEYS:
-        raise malformed(f"{what} has more than {MOST_KEYS} keys")
+        raise malformed(f"{what} has more than {MOST_KEYS} keys, the limit")
     found = list(value.keys())
     if len(set(found)) != len(found):
         twice = next(name for name in found if found.count(name) > 1)
@@ -183,7 +185,16 @@ def _parse(text: bytes | bytearray, what: str, *, placed: bool = True) -> Any:
         longer = _outside_strings(bytes(text), lambda part: _LONG_INTEGER.sub(_as_float, part))
         if longer != text:
             return _parse(longer, what, placed=False)
+    if reason.startswith("DEPTH_ERROR") or _is_deep(bytes(text[:_SEARCHED])):
+        raise malformed(f"{what} is nested deeper than {MOST_AXES} lists, the limit")
     raise malformed(f"{what} is not JSON: {_explained(text, reason, placed=placed)}")
+
+
+def _is_deep(text: bytes) -> bool:
+    """Whether the lists and objects of a text, good or not, are nested deeper than those of any request."""
+    signs = np.frombuffer(_STRING.sub(b"", text), np.uint8) | 0x20  # which makes braces of brackets
+    steps = (signs == ord("{")).astype(np.int32) - (signs == ord("}"))
+    return bool(steps.size) and bool(np.cumsum(steps).max() > _DEEPEST)
 
 
 def _as_float(match: re.Match[bytes]) -> bytes:

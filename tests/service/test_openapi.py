@@ -99,6 +99,16 @@ def test_every_route_and_no_other_is_in_the_document(document: Document) -> None
     assert set(document["paths"]) == plain | models | server | {f"/v1/losses/{name}" for name in MEASURES}
 
 
+def test_every_operation_says_what_any_request_may_meet(document: Document) -> None:
+    """A head that is late, too long or too large, a version or coding that is not spoken."""
+    for path, operations in document["paths"].items():
+        kind = "application/json" if path.startswith("/v2") else "application/problem+json"
+        for operation in operations.values():
+            for status in ("400", "408", "414", "431", "500", "501", "503", "505"):
+                assert list(operation["responses"][status]["content"]) == [kind], (path, status)
+            assert "Retry-After" in operation["responses"]["503"]["headers"]
+
+
 def test_each_loss_is_one_operation_with_json_first(document: Document, measure: Measure) -> None:
     found = operation(document, measure)
     assert found["summary"] == measure.summary
