@@ -70,13 +70,13 @@ def mutated(bodies: list[Body], rng: random.Random) -> Body:
     if rng.random() < 0.7:
         body, times = _in_its_json(body, rng), rng.choice([0, 0, 0, 0, 0, times])
     for _ in range(times):
-        body = replace(body, content=_bytes(body.content, rng.choice(bodies).content, rng))
+        body = replace(body, content=flipped_or_cut(body.content, rng.choice(bodies).content, rng))
     if rng.random() < 0.25:
         coding = rng.choice(list(COMPRESS))
         headers = body.headers | {"Content-Encoding": coding}
         body = replace(body, content=COMPRESS[coding](body.content), headers=headers)
         if rng.random() < 0.5:
-            body = replace(body, content=_bytes(body.content, body.content, rng))
+            body = replace(body, content=flipped_or_cut(body.content, body.content, rng))
     if rng.random() < 0.2:
         name = rng.choice(list(HEADERS))
         body = replace(body, headers=body.headers | {name: rng.choice(HEADERS[name])})
@@ -121,7 +121,7 @@ def _changed(node: Any, rng: random.Random) -> Any:
     return _odd(rng)
 
 
-def _bytes(content: bytes, other: bytes, rng: random.Random) -> bytes:
+def flipped_or_cut(content: bytes, other: bytes, rng: random.Random) -> bytes:
     """`content` with some of its bytes flipped, cut, doubled, or mixed with those of `other`."""
     if not content:
         return rng.randbytes(rng.randrange(20))
