@@ -30,14 +30,18 @@ fix: .venv/test ## Mend what the linter can mend, and format
 oracle: .venv/torch ## Compare 30,000 random requests with live PyTorch
 	$(BIN)/python -m pytest tests/oracle -m oracle -s
 
-fuzz: .venv/test ## Send 20,000 mutated bodies; watch answers, time and memory
+fuzz: .venv/test ## Send 20,000 mutated bodies and 20,000 broken requests; watch answers, time and memory
 	$(BIN)/python -m tests.fuzz 20000
+	$(BIN)/python -m tests.fuzz.wire 20000
 
 clients: .venv/serve ## Drive the service with clients that were not written for it
 	clients/run
 
-soak: .venv/torch ## The long rows, whole: a million random requests against live PyTorch, 200,000 mutated bodies
+soak: .venv/soak ## The long rows, whole: fuzzing by the million, schemathesis, random requests against live PyTorch
 	$(BIN)/python -m tests.fuzz 200000
+	$(BIN)/python -m tests.fuzz.wire 1000000
+	$(BIN)/python -m tests.fuzz.coverage_guided 10000000
+	$(BIN)/python -m tests.soak.schemas 10000
 	ORACLE_CASES=1000000 $(BIN)/python -m pytest tests/oracle -m oracle -s
 
 bench: .venv/torch ## Measure speed and memory beside a bare app and PyTorch (QUICK=1, AGAINST=DIR)
@@ -56,7 +60,7 @@ lock: ## Pin the requirements anew (needs uv)
 	scripts/lock
 
 clean: ## Remove .venv and caches
-	rm -rf clients/.venv-* clients/typescript/node_modules clients/typescript/build clients/typescript/schema.d.ts .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv-soak clients/.venv-* clients/typescript/node_modules clients/typescript/build clients/typescript/schema.d.ts .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "Python 3.11 to 3.13 is needed, but %s is %d.%d: make PYTHON=..." % (sys.executable, v[0], v[1]))'
@@ -73,4 +77,11 @@ clean: ## Remove .venv and caches
 
 .venv/torch: .venv/test
 	$(PIP) install torch==2.13.0
+	@touch $@
+
+# schemathesis beside the tests' own packages, of which it has other versions.
+.venv/soak: .venv/torch
+	$(PIP) install 'atheris>=3,<4'
+	$(PYTHON) -m venv .venv-soak
+	.venv-soak/bin/python -m pip --disable-pip-version-check --quiet install schemathesis==4.32.5
 	@touch $@
