@@ -145,22 +145,37 @@ def test_defaults_satisfy_their_rules(measure: Measure) -> None:
             assert not rule.check(tensor.name, np.asarray(tensor.default), {"classes": 1})
 
 
-@pytest.mark.parametrize("order", [">", "<"])
-def test_byte_order_alignment_strides_and_writability_change_nothing(
-    engine: Engine, measure: Measure, order: str
+def shifted(values: Any) -> Any:
+    """The same values at an address that no CPU likes."""
+    return np.frombuffer(b"\0" + values.tobytes(), np.uint8)[1:].view(values.dtype).reshape(values.shape)
+
+
+def read_only(values: Any) -> Any:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+WAYS: dict[str, Any] = {
+    "big-endian": lambda values: values.astype(values.dtype.newbyteorder(">")),
+    "misaligned": shifted,
+    "strided": lambda values: np.repeat(values, 2, axis=0)[::2],
+    "backwards": lambda values: values[::-1].copy()[::-1],
+    "read-only": read_only,
+    "all at once": lambda values: read_only(np.repeat(shifted(WAYS["big-endian"](values)), 2, axis=0)[::2]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("samples", [1, 21, 64, 70_000])  # 64 need no padding; the last are several blocks
+def test_how_an_array_lies_in_memory_changes_nothing(
+    engine: Engine, measure: Measure, way: str, dtype: str, samples: int
 ) -> None:
     rng = np.random.default_rng(11)
-    fields = inputs.request(measure, rng, 21, 6)
+    fields = inputs.request(measure, rng, samples, 6, dtype)
     expected = engine.compute(measure, fields)
-
-    def odd(values: Any) -> Any:
-        swapped = values.astype(values.dtype.newbyteorder(order))
-        shifted = np.frombuffer(b"\0" + swapped.tobytes(), np.uint8)[1:].view(swapped.dtype).reshape(values.shape)
-        spread = np.repeat(shifted, 2, axis=0)[::2]
-        spread.flags.writeable = False
-        return spread
-
-    result = engine.compute(measure, {name: odd(values) for name, values in fields.items()})
+    result = engine.compute(measure, {name: WAYS[way](values) for name, values in fields.items()})
     assert result.totals == expected.totals
     for name, values in result.outputs.items():
         assert values.tobytes() == expected.outputs[name].tobytes()

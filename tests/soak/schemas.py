@@ -22,7 +22,7 @@ CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
 def run(cases: int, seed: int) -> int:
     """The exit code: 0 if all was well."""
     phases = "examples,coverage,fuzzing,stateful"
-    how = [f"--max-examples={cases}", f"--seed={seed}", f"--phases={phases}", "--continue-on-failure"]
+    how = ["--workers=auto", f"--max-examples={cases}", f"--seed={seed}", f"--phases={phases}", "--continue-on-failure"]
     command = str(Path(COMMAND).absolute()) if "/" in COMMAND else COMMAND
     with started() as served, TemporaryDirectory() as folder:  # where it leaves reports and examples
         document = f"http://{served.host}:{served.port}/openapi.json"
