@@ -6,7 +6,7 @@ an error, so every row's length is checked here, and where there are more lists 
 
 import math
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from core.rules import Array
 from service.problems import malformed
 from service.wire.tensors import MOST_AXES
 
+_AT_ONCE = 2**12  # entries whose types are looked at together
+_NUMBERS = {int, float}
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -106,8 +108,8 @@ def _leaf_rows(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
 def refuse_deep_rows(tensor: Tensor, value: Any) -> None:
     """Refuse a list that stands where the others of its level have numbers."""
     for index, row in _leaf_rows(value):
-        if row.mini.count(b"[") > 1:
-            raise _wrong_entry(tensor, index, row)
+        if row.mini.count(b"[") > 1 and (wrong := _first_wrong(tensor.kind, row, booleans=False)):
+            raise _wrong_entry(tensor, (*index, wrong[0]), wrong[1])
 
 
 def entry_by_entry(tensor: Tensor, value: Any, *, booleans: bool = False) -> Array:
@@ -115,15 +117,29 @@ def entry_by_entry(tensor: Tensor, value: Any, *, booleans: bool = False) -> Arr
     and with `booleans` true and false. Raises InvalidInput for the first entry that is no number, or no integer where
     it must be one."""
     for index, row in _leaf_rows(value):
-        if not all(_is_entry(tensor.kind, entry, booleans) for entry in row):
-            raise _wrong_entry(tensor, index, row, booleans=booleans)
+        wrong = _first_wrong(tensor.kind, row, booleans)
+        if wrong is not None:
+            raise _wrong_entry(tensor, (*index, wrong[0]), wrong[1], booleans=booleans)
     entries = (NON_FINITE[entry] if isinstance(entry, str) else entry for _, row in _leaf_rows(value) for entry in row)
     return np.fromiter(entries, np.float64 if tensor.kind is Kind.FLOAT else np.int64)
 
 
-def _wrong_entry(tensor: Tensor, index: tuple[int, ...], row: Any, *, booleans: bool = False) -> InvalidInput:
-    place, entry = next((p, entry) for p, entry in enumerate(row) if not _is_entry(tensor.kind, entry, booleans))
-    where = (*index, place)
+def _first_wrong(kind: Kind, row: Any, booleans: bool) -> tuple[int, Any] | None:
+    """The first entry of a list of entries that is none, and its place. The types of many are looked at together, in a
+    third of the time of one after the other: a body of a few KiB may stand for 16 million."""
+    entries, start = iter(row), 0
+    while some := list(islice(entries, _AT_ONCE)):
+        types = set(map(type, some))
+        good = types <= _NUMBERS if kind is Kind.FLOAT else types == {int} and max(some) < 2**63
+        if not good:
+            for place, entry in enumerate(some, start):
+                if not _is_entry(kind, entry, booleans):
+                    return place, entry
+        start += len(some)
+    return None
+
+
+def _wrong_entry(tensor: Tensor, where: tuple[int, ...], entry: Any, *, booleans: bool = False) -> InvalidInput:
     says = "true or false, or 1 or 0" if booleans else entry_says(tensor)
     return refuse(tensor.name, f"{at(tensor.name, where)} is {shown(entry)}, but must be {says}", *where)
 

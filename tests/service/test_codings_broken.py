@@ -1,6 +1,7 @@
 """Compressed request bodies that are cut, changed, mislabelled or followed by more: malformed, whatever the place."""
 
 import zlib
+from itertools import product
 
 import pytest
 from starlette.testclient import TestClient
@@ -75,3 +76,13 @@ def test_deflate_has_no_members(client: TestClient) -> None:
     parts = [COMPRESS["deflate"](part) for part in (b"", GOOD[:9], GOOD[9:], GOOD)]
     for body in (parts[1] + parts[2], parts[3] + parts[0], parts[0] + parts[3]):
         assert "the body is not deflate" in refuse(client, body, "deflate")
+
+
+def test_what_is_compressed_twice_is_taken_apart_once(client: TestClient) -> None:
+    """334 bytes of gzip that stand for 102 KB of gzip, which stand for 100 MiB: two codings are refused by name, and
+    under one name the inner bytes are no JSON."""
+    for inner, outer in product(COMPRESS.values(), COMPRESS):
+        body = COMPRESS[outer](inner(bytes(100 * 2**20)))
+        assert len(body) < 2000
+        assert "the body is not" in refuse(client, body, outer)
+        problem(client.post(LOSS, content=body, headers=JSON | {"Content-Encoding": f"{outer}, {outer}"}), 415)

@@ -223,3 +223,15 @@ def test_another_media_type_is_not_taken_on_any_path(client: TestClient, kind: s
     for path in PATHS:
         status, detail = refusal(client, path, GOOD, {"Content-Type": kind})
         assert (status, "application/json" in detail) == (415, True)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4095, 4096, 4097, 9_999])
+@pytest.mark.parametrize("wrong", ['"x"', "true", "null", "{}"])
+def test_one_wrong_entry_among_many_is_named_where_it_stands(client: TestClient, place: int, wrong: str) -> None:
+    entries = ["1"] * 10_000
+    entries[place] = wrong
+    many = f"[{', '.join(entries)}]"
+    for path, body in (native(many), native("0", f"[[{many[1:-1]}]]"), inference(many, shape="[10000]")):
+        status, detail = refusal(client, path, body)
+        assert status == (422 if path == LOSS else 400)
+        assert detail.startswith((f"targets[{place}] is ", f"logits[0, {place}] is "))
