@@ -18,6 +18,8 @@ from service.telemetry import Metrics, Record
 log = logging.getLogger("lossmeter.service")
 
 GIVEN_UP = "given up"  # with this a server cancels the task of a request, to be answered with 503
+OF_ALL = ((b"x-content-type-options", b"nosniff"),)
+OF_POST = (*OF_ALL, (b"cache-control", b"no-store"))
 
 _PROCESS, _numbers = [secrets.token_hex(12)], count()  # together never twice; a uuid would cost 2 us a request
 os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, secrets.token_hex(12)))
@@ -42,7 +44,7 @@ class Edge:
             await self.app(scope, receive, _in_one_line(send))
             return
         record = Record(request_id(header(scope, b"x-request-id")), scope["method"], scope["path"])
-        head = scope["method"] == "HEAD"
+        head, added = scope["method"] == "HEAD", OF_POST if scope["method"] == "POST" else OF_ALL
         if head:
             scope = {**scope, "method": "GET"}
         scope["lossmeter.record"] = record
@@ -50,7 +52,8 @@ class Edge:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", record.request_id.encode("ascii"))]
+                identity = (b"x-request-id", record.request_id.encode("ascii"))
+                message["headers"] = [*message["headers"], identity, *added]
             else:
                 if head:
                     message = {**message, "body": b""}

@@ -6,6 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.service.conftest import GOOD, JSON, LOSS
+from tests.service.live import listening
+from tests.service.raw import connected
 
 PATHS = ["/v1/losses", "/livez", "/metrics", "/docs", "/openapi.json", "/nope", "/v1/losses/nope", f"{LOSS}/graph"]
 
@@ -51,3 +53,26 @@ def test_an_answer_says_how_long_it_is(client: TestClient) -> None:
 
 def test_no_answer_names_the_software(client: TestClient) -> None:
     assert "Server" not in client.get("/livez").headers
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/static/docs.js", "/v2", LOSS])
+def test_no_answer_is_taken_for_another_type_than_it_says(client: TestClient, path: str) -> None:
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        response = client.request(method, path)
+        assert response.headers.get_list("X-Content-Type-Options") == ["nosniff"]
+        assert response.headers.get_list("Cache-Control")[:1] != ["no-store"] or method == "POST"
+        assert "Server" not in response.headers
+
+
+def test_no_cache_keeps_what_a_batch_is_answered_with(client: TestClient) -> None:
+    for body, status in ((GOOD, 200), (b"{", 400)):
+        response = client.post(LOSS, content=body, headers=JSON)
+        assert (response.status_code, response.headers.get_list("Cache-Control")) == (status, ["no-store"])
+
+
+def test_what_is_no_request_is_answered_with_these_headers_too() -> None:
+    with listening() as address, connected(address) as wire:
+        wire.send(b"GET / HTTP/1.1\r\n\r\n")  # without Host
+        status, headers, _ = wire.read()
+    assert (status, headers["x-content-type-options"]) == (400, "nosniff")
+    assert "server" not in headers
