@@ -18,7 +18,7 @@ from service.tracing import require_packages
 def parser() -> argparse.ArgumentParser:
     """The command line; its help lists the settings."""
     fields = Settings.model_fields.items()
-    defaults = {name: "none" if field.default == () else field.default for name, field in fields}
+    defaults = {name: _as_set(field.default) for name, field in fields}
     settings = "\n".join(f"  {PREFIX}{name.upper():16} {f.description} [{defaults[name]}]" for name, f in fields)
     made = argparse.ArgumentParser(
         prog="lossmeter",
@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=__version__)
     return made
+
+
+def _as_set(default: object) -> str:
+    """A default as a variable would say it."""
+    return str(default).lower() if isinstance(default, bool) else "none" if default == () else str(default)
 
 
 def healthy(settings: Settings) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 from core import __version__, cpus
@@ -24,6 +25,8 @@ from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
 from service.edge import Direct, Edge, LastResort, NamedRoute, refusal
+from service.guard import Guard
+from service.keys import Keys
 from service.losses import Losses, Running
 from service.memory import give_back_when_idle
 from service.native import Info, Native, info
@@ -43,6 +46,7 @@ class Service(FastAPI):
     running: Running
     settings: Settings
     refuse: Callable[[Problem], ASGIApp]  # an app that answers so to what is no request
+    guarded: bool  # by API keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -52,7 +56,7 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, self.measures.values())
+            self.openapi_schema = openapi.document(self, self.measures.values(), guarded=self.guarded)
         return self.openapi_schema
 
 
@@ -75,7 +79,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         metrics.build = {"version": __version__, "onnxruntime": engine.onnxruntime_version, "device": engine.device}
         metrics.ready = 1
         try:
-            app.openapi()  # made once, not while a request waits for it
+            if settings.docs:
+                app.openapi()  # made once, not while a request waits for it
             trimming = asyncio.create_task(give_back_when_idle(metrics))
             try:
                 yield
@@ -98,6 +103,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
+        openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -116,22 +122,34 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         ("/v2/models/{name}/versions/{version}/infer", inference),
     ):
         app.router.routes.append(NamedRoute(path, endpoint, methods=["POST"], include_in_schema=False))
-    app.router.routes.extend(pages.routes())
+    if settings.docs:
+        app.router.routes.extend(pages.routes())
     app.add_middleware(LastResort)  # the innermost; each further one is around those before it
+    keys = [*settings.api_keys, *settings.api_keys_file]
+    guard = partial(Guard, keys=Keys(keys)) if keys else None
+    if guard:  # inside of Cors, so that preflights need no key and a page can read what it is refused with
+        app.add_middleware(guard)
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
-    app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics)
-    app.measures, app.running, app.settings = measures, running, settings
+    app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics, guard)
+    app.measures, app.running, app.settings, app.guarded = measures, running, settings, bool(keys)
     app.refuse = lambda problem: Edge(Raise(problem), metrics)
     return app
 
 
-def _direct(measures: Iterable[str], native: Native, inference: Inference, metrics: Metrics) -> dict[str, ASGIApp]:
+def _direct(
+    measures: Iterable[str],
+    native: Native,
+    inference: Inference,
+    metrics: Metrics,
+    guard: Callable[[ASGIApp], ASGIApp] | None,
+) -> dict[str, ASGIApp]:
     """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
     found: dict[str, ASGIApp] = {}
     for template, endpoint in (("/v1/losses/{name}", native), ("/v2/models/{name}/infer", inference)):
         for name in measures:
-            found[template.format(name=name)] = Edge(Direct(endpoint, {"name": name}, template), metrics)
+            direct = Direct(endpoint, {"name": name}, template)
+            found[template.format(name=name)] = Edge(guard(direct) if guard else direct, metrics)
     return found
 
 
@@ -225,6 +243,9 @@ def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics:
         return {"status": "ready"}
 
     text = {"text/plain": {"schema": {"type": "string"}}}
+
+    if not settings.metrics:
+        return
 
     @app.get("/metrics", tags=["operations"], response_class=Response, responses={200: {"content": text}})
     async def show_metrics() -> Response:

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from service import oip_documents, schemas
+from service.guard import PROBES
 from service.negotiation import BYTES, INFERENCE_LENGTH, JSON
 from service.negotiation import SAFETENSORS as SAFETENSORS_TYPE
 from service.problems import KINDS
@@ -159,8 +160,24 @@ def _add_wire_problems(made: dict[str, Any]) -> None:
             operation["responses"] = dict(sorted((found | operation["responses"]).items()))
 
 
-def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
-    """The whole document."""
+def _require_key(made: dict[str, Any]) -> None:
+    """Say of every operation but the probes that it needs an API key."""
+    made["security"] = [{"bearer": []}, {"key": []}]
+    made["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in another header."},
+    }
+    for path, operations in made["paths"].items():
+        refused = (oip_problems if path.startswith("/v2") else problems)(401)
+        for operation in operations.values():
+            if path in PROBES:
+                operation["security"] = []
+            else:
+                operation["responses"] |= refused
+
+
+def document(app: FastAPI, measures: Iterable[Measure], *, guarded: bool = False) -> dict[str, Any]:
+    """The whole document; `guarded` where API keys are set."""
     made = get_openapi(
         title=app.title,
         version=app.version,
@@ -185,4 +202,6 @@ def document(app: FastAPI, measures: Iterable[Measure]) -> dict[str, Any]:
     made["paths"]["/v2/models/{name}/infer"] = {"post": _infer(asked, answered, INFER_EXAMPLE)}
     made["components"]["schemas"] |= definitions["$defs"]
     _add_wire_problems(made)
+    if guarded:
+        _require_key(made)
     return made

@@ -13,6 +13,7 @@ DETAIL_BYTES = 1024  # of one detail; it stands in the answer twice
 ERRORS_BYTES = 5 * 1024  # of the list of errors; with the rest, the whole answer stays under 8 KiB
 KINDS = {
     400: ("malformed", "Malformed request"),
+    401: ("unauthorized", "Unauthorized"),
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "Method not allowed"),
     408: ("timeout", "Request timeout"),

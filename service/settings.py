@@ -9,7 +9,10 @@ from pydantic import AfterValidator, ByteSize, Field, ValidationError, Validatio
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.keys import KeysInFile, ListedKeys
+
 PREFIX = "LOSSMETER_"
+SECRET = frozenset({"api_keys", "api_keys_file"})  # whose values are never shown, not even a misplaced one
 Limit = Annotated[ByteSize, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
@@ -40,7 +43,7 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """The settings of one process."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -84,6 +87,16 @@ class Settings(BaseSettings):
         (),
         description="Origins whose browser pages may ask, comma-separated (https://example.org), or * for all.",
     )
+    api_keys: Annotated[ListedKeys, NoDecode] = Field(
+        (),
+        description="Keys of which every request must carry one, probes excepted; comma-separated, each of at least 16"
+        " visible ASCII characters.",
+    )
+    api_keys_file: Annotated[KeysInFile, NoDecode] = Field(
+        (), description="File with more such keys, one a line, read at start; # begins a comment line."
+    )
+    docs: bool = Field(True, description="Whether /docs, /redoc, /static and /openapi.json are there.")
+    metrics: bool = Field(True, description="Whether /metrics is there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
     traces: bool = Field(
@@ -111,11 +124,13 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = (
-            f"{PREFIX}{str(fault['loc'][0]).upper()} is {str(fault['input'])[:64]!r}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        wrong = (_told(str(fault["loc"][0]), fault["input"], fault["msg"]) for fault in error.errors())
         raise SettingsError("; ".join(wrong)) from None
+
+
+def _told(name: str, value: object, message: str) -> str:
+    shown = "" if name in SECRET else f" is {str(value)[:64]!r}"
+    return f"{PREFIX}{name.upper()}{shown}: {message}"
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:

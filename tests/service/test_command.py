@@ -67,7 +67,8 @@ def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture
     for name, field in Settings.model_fields.items():
         (line,) = [line for line in text.splitlines() if f"LOSSMETER_{name.upper()} " in line]
         assert str(field.description) in line
-        assert f"[{'none' if field.default == () else field.default}]" in line
+        default = {"()": "none", "True": "true", "False": "false"}.get(str(field.default), field.default)
+        assert f"[{default}]" in line
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
