@@ -175,6 +175,8 @@ class Engine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A graph is one file: weights that it says stand in others would be looked for in the working directory.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         options.log_severity_level = 4  # what fails is raised
         provider = provider or self.provider
         chosen = [(provider, PROVIDER_OPTIONS[provider])] if provider in PROVIDER_OPTIONS else [provider]

@@ -3,8 +3,9 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.body import listed
+from service.edge import refusal
 from service.keys import Keys
-from service.problems import Problem, respond
+from service.problems import Problem
 from service.telemetry import Record
 
 PROBES = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
@@ -36,7 +37,7 @@ class Guard:
                 record: Record = scope["lossmeter.record"]
                 detail = "the API key that was sent is not known" if sent else "an API key is missing"
                 problem = Problem(401, f"{detail}: send one as {FORMS}", headers={"WWW-Authenticate": "Bearer"})
-                await respond(problem, record.request_id, record.path)(scope, receive, send)
+                await refusal(problem, record)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
