@@ -44,7 +44,7 @@ def with_weight(path: Path, tensor: TensorProto) -> bytes:
     model.graph.initializer.append(tensor)
     model.graph.node.append(helper.make_node("ReduceSum", ["elsewhere"], ["summed"]))
     model.graph.output.append(helper.make_tensor_value_info("summed", TensorProto.FLOAT, None))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def external(location: str, **more: str) -> TensorProto:
