@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
 
-.PHONY: help serve test check fix oracle fuzz clients soak bench golden graphs image lock clean
+.PHONY: help serve test check fix oracle fuzz clients soak bench golden graphs image lock sbom audit wheel clean
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,8 +59,17 @@ image: ## Build the CPU image (docker build --target cuda for the other)
 lock: ## Pin the requirements anew (needs uv)
 	scripts/lock
 
+sbom: ## Write what the images hold, as CycloneDX, beside each lock
+	python3 scripts/sbom.py
+
+audit: .venv/audit ## Look the locked packages up among known vulnerabilities
+	@.venv/bin/python scripts/audit.py .venv-audit/bin/pip-audit
+
+wheel: .venv/test ## Build the wheel into dist: the same bytes for the same commit
+	scripts/wheel $(BIN)/python
+
 clean: ## Remove .venv and caches
-	rm -rf .venv-soak clients/.venv-* clients/typescript/node_modules clients/typescript/build clients/typescript/schema.d.ts .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv-audit .venv-soak dist clients/.venv-* clients/typescript/node_modules clients/typescript/build clients/typescript/schema.d.ts .venv build *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "Python 3.11 to 3.13 is needed, but %s is %d.%d: make PYTHON=..." % (sys.executable, v[0], v[1]))'
@@ -73,6 +82,11 @@ clean: ## Remove .venv and caches
 .venv/test: requirements/test.txt pyproject.toml .venv/bin/python
 	$(INSTALL) $<
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/audit: .venv/bin/python
+	rm -rf .venv-audit && $(BIN)/python -m venv .venv-audit
+	.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1 || echo "pip-audit cannot be had here"
 	@touch $@
 
 .venv/torch: .venv/test
