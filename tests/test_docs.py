@@ -88,6 +88,21 @@ def test_files_that_the_documents_link_to_exist() -> None:
             assert (ROOT / link).exists(), link
 
 
+def test_every_guard_of_the_threat_model_has_a_test_that_is_there() -> None:
+    table = (ROOT / "docs" / "threat-model.md").read_text().split("\n## ")[3]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) > 20
+    for row in rows:
+        cells = row.strip("| ").split(" | ")
+        assert len(cells) == 3, row
+        path, tests = "", re.findall(r"`([^`]*)::(test_\w+)`", cells[2])
+        assert tests, row
+        assert "".join(f"`{file}::{test}`" for file, test in tests) == cells[2].replace(", ", ""), row
+        for file, test in tests:
+            path = file or path
+            assert re.search(rf"^def {test}\(", (ROOT / path).read_text(), re.MULTILINE), (path, test)
+
+
 def test_docker_commands_name_what_there_is() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     compose = (ROOT / "docker-compose.yml").read_text()
