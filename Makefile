@@ -13,10 +13,7 @@ serve: .venv/serve ## Serve on 127.0.0.1:8000
 	$(BIN)/python -m service serve
 
 test: .venv/test ## Run every test that needs no PyTorch, with branch coverage
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not oracle"
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest -m "not oracle" --numprocesses 4 --cov
 
 check: .venv/test ## Lint, formatting, types
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from service.deadlines import Deadlines, Pace, Timer
 
@@ -71,6 +72,11 @@ class Connection(asyncio.BufferedProtocol):
             self.timer.by(when)
 
     # Writing
+
+    def connection_made(self, transport: Any) -> None:
+        """A client is there."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=JOINED, low=0)  # `full` is done when all is sent
 
     def write(self, pieces: list[bytes]) -> None:
         """Send `pieces`."""

@@ -149,6 +149,8 @@ class Cycle:
             self.answered = True
             self.wake()
             self.protocol.finish(self)
+            if self.protocol.full is not None:
+                await self.protocol.full  # what the app holds for the answer, it holds until all of that is sent
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self._started:

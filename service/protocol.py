@@ -79,7 +79,7 @@ class Protocol(Connection):
 
     def connection_made(self, transport: Any) -> None:
         """A client is there."""
-        self.transport = transport
+        super().connection_made(transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]
         if descriptors.take(transport.get_extra_info("socket").fileno()):
             self._await_head()

@@ -2,15 +2,19 @@
 
 import asyncio
 import mmap
+import socket
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 from starlette.testclient import TestClient
 
 from service import losses, memory
 from service.telemetry import Metrics, Record
 from tests.service.carriers import CARRIERS, answered, carry
+from tests.service.raw import connected, request
+from tests.service.test_admission import running, until
 
 LOOK = 0.02
 
@@ -125,3 +129,23 @@ def test_an_answer_is_the_same_when_what_it_was_made_of_is_given_back(
     assert answers[0] == answers[1]
     assert len(body.content) in discarded
     assert answers[0]["per_sample"][1] in ((300,), (300, 100))
+
+
+def test_an_answer_is_held_and_whole_until_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (losses, memory):
+        monkeypatch.setattr(module, "LARGE", 2**10)
+    rng = np.random.default_rng(1)
+    arrays: dict[str, Any] = {name: rng.random(2_000_000, np.float32) for name in ("probabilities", "targets")}
+    body = carry("safetensors", "binary_cross_entropy", arrays, {}, "float32")
+    with running() as (app, address), connected(address) as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        wire.send(request(body.content, *(f"{name}: {value}" for name, value in body.headers.items()), path=body.path))
+        until(lambda: 0 < app.admission.bytes < len(body.content))
+        held = app.admission.bytes
+        status, _, content = wire.read()
+        assert status == 200
+        assert held == len(content)
+        probabilities, targets = arrays["probabilities"].astype(np.float64), arrays["targets"].astype(np.float64)
+        expected = -(targets * np.log(probabilities) + (1 - targets) * np.log1p(-probabilities))
+        np.testing.assert_allclose(load(content)["per_sample"], expected, rtol=1e-4, atol=1e-6)
+        until(lambda: app.admission.bytes == 0)
