@@ -89,7 +89,7 @@ def test_probes_ask_what_answers_without_a_key() -> None:
 def test_a_pod_and_a_container_end_after_the_service_has() -> None:
     settings: Any = configured()
     # The contract's defaults, where the settings do not say.
-    needed = getattr(settings, "drain_seconds", 5) + getattr(settings, "grace_seconds", 20) + MARGIN_SECONDS
+    needed = settings.drain_seconds + settings.grace_seconds + MARGIN_SECONDS
     assert POD["terminationGracePeriodSeconds"] >= needed
     for service in compose().values():
         assert int(service["stop_grace_period"].removesuffix("s")) >= needed
@@ -99,7 +99,7 @@ def test_a_pod_and_a_container_end_after_the_service_has() -> None:
 
 def test_what_the_settings_let_in_fits_in_the_memory() -> None:
     settings: Any = configured()
-    admitted = max(getattr(settings, "max_inflight_bytes", 2**31), settings.max_body_bytes)
+    admitted = max(settings.max_inflight_bytes, settings.max_body_bytes)
     needed = 150 * MIB + int(1.1 * admitted) + 8 * settings.max_json_bytes  # idle, bodies, and one JSON being read
     resources = CONTAINER["resources"]
     assert size(resources["limits"]["memory"]) >= needed
