@@ -24,7 +24,7 @@ TIMES = 5.0  # of the capacity
 SHARE_OF_GOODPUT = 0.9
 LIVENESS_SECONDS = 0.1
 RECOVERY_SECONDS = 5.0
-SHAPES = ((1000, 2000), (2000, 2000), (2000, 4000))
+SHAPES = ((1000, 4000), (2000, 4000), (2000, 6000))
 
 
 def work(rows: int, columns: int) -> bytes:

@@ -20,6 +20,7 @@ from tests.soak.overload import quantile
 WITHIN_SECONDS = 10.0
 LATENESS_SECONDS = 1.0  # of a loop that has a thousand others to close
 TIMES_AS_SLOW = 1.5
+PER_SECOND = 500  # that connect: more at once would overflow the backlog, and wait for the kernel
 HEAD, _, BODY = request(GOOD).partition(b"\r\n\r\n")
 KINDS = {
     "silent": (b"", b""),
@@ -29,9 +30,10 @@ KINDS = {
 }
 
 
-async def slow(port: int, kind: str, lasted: dict[str, list[float]]) -> None:
+async def slow(port: int, number: int, kind: str, lasted: dict[str, list[float]]) -> None:
     """One slow client, until it is closed."""
     at_once, by_bytes = KINDS[kind]
+    await asyncio.sleep(number / PER_SECOND)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began = time.perf_counter()
     writer.write(at_once)
@@ -70,7 +72,7 @@ async def run(port: int, clients: int) -> bool:
     lasted: dict[str, list[float]] = {kind: [] for kind in KINDS}
     kinds = list(KINDS) * -(-clients // len(KINDS))
     asking = asyncio.create_task(good(port, WITHIN_SECONDS, beside))
-    await asyncio.gather(*(slow(port, kind, lasted) for kind in kinds[:clients]))
+    await asyncio.gather(*(slow(port, number, kind, lasted) for number, kind in enumerate(kinds[:clients])))
     await asking
     for kind, seconds in lasted.items():
         print(f"{kind}: {len(seconds)}, closed after {min(seconds):.1f} to {max(seconds):.1f} s")
