@@ -294,7 +294,7 @@ class Protocol(Connection):
     @property
     def ending(self) -> bool:
         """Whether the request that is answered now is to be the last one: the server stops, and no other has come."""
-        return self.server_state.ending and not self._waiting
+        return getattr(self.server_state, "ending", False) and not self._waiting  # uvicorn's own knows no such end
 
     def probing(self) -> bool | None:
         """See Connection."""
