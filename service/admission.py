@@ -27,8 +27,8 @@ class Admission:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.most_bytes, self.most_seconds = int(settings.max_inflight_bytes), settings.queue_seconds
-        self.metrics = metrics
         metrics.in_flight_limit_bytes = self.most_bytes
+        self._row, self._place = metrics.rows.own, metrics.gauges["in_flight_bytes"]
         self.bytes = 0  # that are reserved
         self._lock = threading.Lock()
         self._running = 0  # pieces of work that have been given to threads
@@ -42,7 +42,7 @@ class Admission:
             left = self.most_bytes - self.bytes
             if count <= left:
                 self.bytes += count
-                self.metrics.in_flight_bytes = self.bytes
+                self._row[self._place] = self.bytes
             return left
 
     def require_turn(self, threads: int) -> None:

@@ -155,18 +155,16 @@ class Cycle:
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self._started:
             raise RuntimeError("an answer cannot begin twice")
-        self._started, sized = True, status in _EMPTY
-        lines = [_STATUS[status]]
-        for name, value in (*self.protocol.server_state.default_headers, *headers):
-            if b"\n" in value or b"\r" in value:
-                raise RuntimeError(f"the header {name!r} has a line break")
-            lines += (name, b": ", value, b"\r\n")
-            sized = sized or name == b"content-length"
+        self._started = True
+        lines = [b"%b: %b\r\n" % header for header in (*self.protocol.server_state.default_headers, *headers)]
+        head = b"".join([_STATUS[status], *lines])
+        if not head.count(b"\r") == head.count(b"\n") == len(lines) + 1:  # 2 us less than to look at each header
+            raise RuntimeError(f"a header of the answer has a line break: {head[:1024]!r}")
+        sized = status in _EMPTY or b"\r\ncontent-length: " in head
         # An answer of unknown length ends with the connection.
         self.keep_alive = self.keep_alive and sized and (not self.more_body or self._rest_is_short)
         self.keep_alive = self.keep_alive and not self.protocol.ending
-        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head = lines
+        self._head = [head, b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"]
 
     @property
     def _rest_is_short(self) -> bool:

@@ -97,10 +97,6 @@ class Running:
             raise unavailable("the service is starting")
         return self.engine, self.workers
 
-    def stopping(self) -> bool:
-        """Whether what is being done is to be left."""
-        return self.giving_up
-
 
 @dataclass(slots=True)
 class Work:
@@ -111,6 +107,8 @@ class Work:
     engine: Engine
     exchange: Exchange
     coding: str
+    limit: tuple[int, str]  # the exchange's
+    inline: int  # the most bytes of a body that the event loop reads itself
     lease: Lease
     patience: Patience
     body: bytes | bytearray = b""
@@ -121,41 +119,54 @@ class Work:
     batch: Batch = field(init=False)
     rows: int = field(init=False)
 
+    def reserve(self, count: int) -> None:
+        """See that there is room for a body of `count` bytes, and that its turn comes soon if it is no small one."""
+        if count > self.inline >= self.lease.bytes:
+            self.losses.admission.require_turn(self.engine.threads)
+        self.lease.hold(count)
+
     def prepare(self) -> int:
         """Decode, validate, check: how many elements are to be computed. Raises Problem, ClientGone or CoreError."""
         self.spans.end("queue")
-        self.patience.require()
         body, self.body = self.body, b""
-        self.content = decoded(body, self.coding, *self.exchange.limit, self.lease.hold)
+        self.content = decoded(body, self.coding, *self.limit, self.lease.hold)
         fields, self.reply = self.exchange.decode(self.content)
         if self.reply.seconds:
             self.patience.limit(self.reply.seconds)
+            self.patience.require()
         given = schemas.validate(self.losses.request_models[self.measure.name], self.measure, fields)
         self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
         self.spans.end("decode")
         self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.losses.settings.max_elements)
-        self.reply.require_room(self.batch.plan.samples, per_sample=self.per_sample)
-        self.lease.hold(self.batch.result_bytes * (2 if self.per_sample else 1))  # the answer is made beside them
+        plan = self.batch.plan
+        self.reply.require_room(plan.samples, per_sample=self.per_sample)
+        self.lease.hold(plan.result_bytes * (2 if self.per_sample else 1))  # the answer is made beside them
         return max(array.size for array in self.batch.arrays.values())
 
     def finish(self) -> Answer:
         """Compute, reduce, encode, compress. Raises Problem, ClientGone or CoreError."""
-        self.patience.require()
         result = reduce(self.batch, self.engine.per_sample(self.batch, self.patience.over))
-        discard(self.content)  # before the answer takes as much again
+        if len(self.content) > LARGE:
+            discard(self.content)  # before the answer takes as much again
         self.spans.end("compute")
-        self.patience.require()
         answer = self.reply.encode(result, per_sample=self.per_sample)
-        for values in result.outputs.values():
-            discard(values.reshape(-1))
+        if self.batch.plan.result_bytes > LARGE:
+            for values in result.outputs.values():
+                discard(values)
         if answer.coding:
             answer = replace(answer, content=compress(answer.content, answer.coding))
         self.spans.end("encode")
         self.rows = int(result.totals["count"] + result.totals["ignored"])
         return answer
 
-    def both(self) -> Answer:
-        """The whole way."""
+    def later(self) -> Answer:
+        """What `finish` does, once its turn has come."""
+        self.patience.require()
+        return self.finish()
+
+    def whole(self) -> Answer:
+        """The whole way, once its turn has come."""
+        self.patience.require()
         try:
             self.prepare()
             return self.finish()
@@ -182,17 +193,17 @@ class Losses:
         """Answer one request. Raises Problem, CoreError or ClientGone."""
         with Lease(self.admission) as lease:
             answer, timing = await self._answer(scope, receive, measure, exchange, lease)
-            lease.keep(len(answer.content))  # the body is gone before it is sent
-            headers = {
-                "content-type": answer.media_type,
-                "content-length": str(len(answer.content)),
-                "server-timing": timing,
-                **answer.headers,
-            }
+            if lease.bytes > INLINE_BYTES:
+                lease.keep(len(answer.content))  # the body is gone before it is sent
+            headers = [
+                (b"content-type", answer.media_type.encode()),
+                (b"content-length", b"%d" % len(answer.content)),
+                (b"server-timing", timing.encode()),
+                *((name.encode(), value.encode()) for name, value in answer.headers.items()),
+            ]
             if answer.coding:
-                headers |= {"content-encoding": answer.coding, "vary": "Accept-Encoding"}
-            raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": 200, "headers": raw})
+                headers += ((b"content-encoding", answer.coding.encode()), (b"vary", b"Accept-Encoding"))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.content})
         if len(answer.content) > LARGE and "lossmeter.cycle" in scope:  # which has sent it all, where others may not
             await asyncio.to_thread(discard, answer.content)
@@ -205,13 +216,24 @@ class Losses:
         with statistics.failure_counted():
             coding = content_coding(scope)
             engine, workers = self.running.ready()
-            patience = Patience(scope, record.started, self.running.stopping)
-            work = Work(self, measure, engine, exchange, coding, lease, patience)
+            patience = Patience(scope, record.started, self.running)
+            if patience.deadline is not None:
+                patience.require()
+            limit = exchange.limit
+            inline = INLINE_JSON if limit[1] == "MAX_JSON_BYTES" else INLINE_BYTES
+            work = Work(self, measure, engine, exchange, coding, limit, inline, lease, patience)
             try:
-                work.body = await self._body(scope, receive, exchange, work)
+                work.body = await self._body(scope, receive, work)
                 record.received = len(work.body)
                 record.spans = work.spans = Spans()
-                answer = await self._done(work, workers)
+                if record.received > inline or coding:
+                    kind = (measure.name, limit[1])
+                    answer = await self.admission.run(workers, kind, record.received, work.whole)
+                elif (elements := work.prepare()) > INLINE_ELEMENTS:
+                    self.admission.require_turn(engine.threads)
+                    answer = await self.admission.run(workers, (measure.name, "elements"), elements, work.later)
+                else:
+                    answer = work.finish()
             except Cancelled:
                 raise patience.reason() from None
             except MemoryError:
@@ -221,38 +243,12 @@ class Losses:
         statistics.succeeded(work.spans, record)
         return answer, work.spans.server_timing()
 
-    async def _body(self, scope: Scope, receive: Receive, exchange: Exchange, work: Work) -> bytes | bytearray:
-        """The body, if there is room for it, and if its turn comes soon where it is no small one."""
-        patience = work.patience
-        patience.require()
-        limit, setting = exchange.limit
-        inline = _inline(setting)
-
-        def reserve(count: int) -> None:
-            if count > inline >= work.lease.bytes:
-                self.admission.require_turn(work.engine.threads)
-            work.lease.hold(count)
-
-        reading = read_body(scope, receive, limit, setting, reserve=reserve, aligned=exchange.tensors_at)
-        if patience.deadline is None:
+    @staticmethod
+    async def _body(scope: Scope, receive: Receive, work: Work) -> bytes | bytearray:
+        reading = read_body(scope, receive, *work.limit, reserve=work.reserve, aligned=work.exchange.tensors_at)
+        if work.patience.deadline is None:
             return await reading
         try:
-            return await asyncio.wait_for(reading, patience.seconds_left)
+            return await asyncio.wait_for(reading, work.patience.seconds_left)
         except TimeoutError:
             raise deadline_exceeded() from None
-
-    async def _done(self, work: Work, workers: ThreadPoolExecutor) -> Answer:
-        """The answer, from this thread if that is quick, else from one of `workers`."""
-        size, measure, form = len(work.body), work.measure.name, work.exchange.limit[1]
-        if size > _inline(form) or work.coding:
-            return await self.admission.run(workers, (measure, form), size, work.both)
-        elements = work.prepare()
-        if elements <= INLINE_ELEMENTS:
-            return work.finish()
-        self.admission.require_turn(work.engine.threads)
-        return await self.admission.run(workers, (measure, "elements"), elements, work.finish)
-
-
-def _inline(form: str) -> int:
-    """The most bytes of a body that the event loop reads itself; JSON is what has the limit MAX_JSON_BYTES."""
-    return INLINE_JSON if form == "MAX_JSON_BYTES" else INLINE_BYTES

@@ -35,7 +35,7 @@ _advise = _of_libc("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 def discard(content: bytes | bytearray | np.ndarray[Any, Any]) -> None:
     """Lose what is in `content`, which nobody may read any more, if it is large: its pages go back to the system."""
-    if len(content) * getattr(content, "itemsize", 1) <= LARGE or _advise is None:
+    if (content.nbytes if isinstance(content, np.ndarray) else len(content)) <= LARGE or _advise is None:
         return
     view = np.frombuffer(content, np.uint8)
     begin = -(-view.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE

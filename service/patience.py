@@ -2,8 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.types import Scope
 
@@ -14,18 +13,24 @@ HEADER = "X-Request-Timeout"
 _SECONDS = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
+class Running(Protocol):
+    """What is serving."""
+
+    giving_up: bool  # what it does is to be left
+
+
 class Patience:
     """Asked, on any thread, whether the answer to one request is still wanted.
 
-    `started` is when the request came, by time.perf_counter_ns; `stopping` says whether the service gives up what it
-    is doing. Raises Problem (400) where the header X-Request-Timeout is no number of seconds.
+    `started` is when the request came, by time.perf_counter_ns. Raises Problem (400) where the header X-Request-Timeout
+    is no number of seconds.
     """
 
-    __slots__ = ("_cycle", "_started", "_stopping", "deadline")
+    __slots__ = ("_cycle", "_running", "_started", "deadline")
 
-    def __init__(self, scope: Scope, started: int, stopping: Callable[[], bool]) -> None:
+    def __init__(self, scope: Scope, started: int, running: Running) -> None:
         self._cycle: Any = scope.get("lossmeter.cycle")
-        self._started, self._stopping = started, stopping
+        self._started, self._running = started, running
         self.deadline: int | None = None  # by time.perf_counter_ns
         sent = header(scope, HEADER.lower().encode())
         if sent is not None:
@@ -45,9 +50,8 @@ class Patience:
 
     def over(self) -> bool:
         """Whether nobody wants the answer any more."""
-        return (self._cycle is not None and self._cycle.gone) or self._stopping() or self._is_late()
-
-    def _is_late(self) -> bool:
+        if self._running.giving_up or (self._cycle is not None and self._cycle.gone):
+            return True
         return self.deadline is not None and time.perf_counter_ns() >= self.deadline
 
     def require(self) -> None:
@@ -59,4 +63,4 @@ class Patience:
         """Why it is over."""
         if self._cycle is not None and self._cycle.gone:
             return ClientGone()
-        return deadline_exceeded() if self._is_late() else unavailable("the service is stopping")
+        return unavailable("the service is stopping") if self._running.giving_up else deadline_exceeded()

@@ -61,6 +61,7 @@ class Statistics:
 
     def __init__(self, measure: str, rows: Rows, places: Mapping[str, int], phases: Histogram) -> None:
         self.measure, self.rows, self.places, self.phases = measure, rows, places, phases
+        self._first = {size: {phase: phases.first[measure, phase, size] for phase in PHASES} for size in SIZES}
 
     @contextmanager
     def failure_counted(self) -> Iterator[None]:
@@ -74,13 +75,12 @@ class Statistics:
 
     def succeeded(self, spans: Spans, record: "Record") -> None:
         """Count a request whose answer is ready."""
-        own, size, observe = self.rows.own, size_class(record.received or 0), self.phases.observe
+        own, parts = self.rows.own, spans.parts
         own[self.places["last_inference"]] = time.time_ns() // 10**6
         own[self.places["rows"]] += record.samples or 0
-        self._add("success", sum(spans.parts.values()))
-        observe(own, (self.measure, "receive", size), spans.began - record.started)
-        for phase, ns in spans.parts.items():
-            observe(own, (self.measure, phase, size), ns)
+        self._add("success", sum(parts.values()))
+        received = {"receive": spans.began - record.started}
+        self.phases.observe_all(own, self._first[size_class(record.received or 0)], received | parts)
 
     def _add(self, name: str, nanoseconds: int) -> None:
         own = self.rows.own

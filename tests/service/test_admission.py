@@ -228,9 +228,9 @@ def test_too_little_memory_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> Non
         assert app.admission.bytes == 0
 
 
-def test_a_stopping_service_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.losses.Running.stopping", lambda _: True)
-    with running() as (_, address), connected(address) as wire:
+def test_a_stopping_service_says_so() -> None:
+    with running() as (app, address), connected(address) as wire:
+        app.running.giving_up = True
         wire.send(request(GOOD))
         assert refused(wire.read(), "unavailable")["detail"] == "the service is stopping"
 

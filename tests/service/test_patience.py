@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.engine import Engine
+from service.losses import Running
 from service.patience import Patience
 from tests.service.conftest import GOOD
 from tests.service.raw import LOSSES, connected, loss, request
@@ -122,7 +123,7 @@ def test_the_timeout_of_an_inference_is_a_deadline(binary: bool, address: str, c
 
 
 def test_the_earlier_of_two_deadlines_counts() -> None:
-    patience = Patience({"headers": [(b"x-request-timeout", b"3")]}, 0, lambda: False)
+    patience = Patience({"headers": [(b"x-request-timeout", b"3")]}, 0, Running())
     for seconds, deadline in ((5.0, 3), (2.0, 2), (4.0, 2)):
         patience.limit(seconds)
         assert patience.deadline == deadline * 10**9
