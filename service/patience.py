@@ -63,4 +63,5 @@ class Patience:
         """Why it is over."""
         if self._cycle is not None and self._cycle.gone:
             return ClientGone()
-        return unavailable("the service is stopping") if self._running.giving_up else deadline_exceeded()
+        left = self.seconds_left
+        return unavailable("the service is stopping") if left is None or left > 0 else deadline_exceeded()

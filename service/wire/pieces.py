@@ -17,7 +17,7 @@ import simdjson
 from core.declare import Kind, Tensor
 from core.rules import Array
 
-from service.wire.nested import lists_in, numbers
+from service.wire.nested import lists_in, numbers, structure, structure_of
 from service.wire.reader import Document, at_path, count, with_marks, without_marks
 from service.wire.tensors import MOST_AXES
 from service.wire.usual import UNUSUAL, Unusual
@@ -174,24 +174,9 @@ def _shape(root: Any, size: int, text: bytes, depth: int) -> tuple[int, ...]:
     if math.prod(shape) != size or isinstance(first[0], simdjson.Array):
         raise Unusual
     if depth > 2 or (depth == 2 and inner[0] < _SHORT_ROW):
-        good = _structure(text) == _structure_of(shape)
+        good = structure(text) == structure_of(shape)
     else:
         good = count(text, ord("[")) == lists_in(shape) and (depth == 1 or set(map(len, root)) == set(inner))
     if not good:
         raise Unusual
     return shape
-
-
-def _structure(text: bytes) -> bytes:
-    """The brackets and commas of a text of numbers."""
-    values = np.frombuffer(text, np.uint8)
-    kept: Array = values[(values == ord(",")) | (values == ord("[")) | (values == ord("]"))]
-    return kept.tobytes()
-
-
-def _structure_of(shape: tuple[int, ...]) -> bytes:
-    """The brackets and commas of a nested list of `shape`."""
-    inner = b"," * (shape[-1] - 1)
-    for size in reversed(shape[:-1]):
-        inner = b",".join([b"[" + inner + b"]"] * size)
-    return b"[" + inner + b"]"

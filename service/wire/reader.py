@@ -23,6 +23,7 @@ from service.wire.nested import (
     rectangular,
     refuse_deep_rows,
     regular,
+    repeated,
     shown,
 )
 from service.wire.tensors import MOST_AXES
@@ -32,6 +33,8 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # to the end of the 
 _MOST_QUOTES = 2**12  # each string takes Python's time, and a request that is written anew has only its names
 _LONG_INTEGER = re.compile(rb"(?<=[\[,:\s])-?[0-9]{19,}(?=[\s,\]}])")
 _BARE = re.compile(rb"-?(NaN|Infinity)\b")
+_ESCAPE = re.compile(rb"\\(?:\\|u00([0-7][0-9a-fA-F])|.)", re.DOTALL)
+_LETTERS = frozenset(bytes([letter]) for letter in b"".join(word.encode() for word in NON_FINITE))
 _COUNTED = 2**18  # bytes that are compared at a time, so that what is made of them stays in the cache
 _SHORT = 2**13  # bytes up to which NumPy's calls take longer than counting does
 _CONTAINERS = (simdjson.Array, simdjson.Object)  # a union of them would be made anew at every test
@@ -68,7 +71,7 @@ class Document:
         and false are 1 and 0 there."""
         value = at_path(self.root, path)
         flat = numbers(value, tensor.kind)
-        shape = (regular(value) if flat is not None else None) or rectangular(tensor.name, value)
+        shape = (regular(value) if flat is not None else None) or repeated(value) or rectangular(tensor.name, value)
         self.lists += lists_in(shape)
         self._read.append((tensor, value))
         if flat is None and tensor.kind is Kind.FLOAT:
@@ -76,6 +79,7 @@ class Document:
         if flat is None:
             flat = entry_by_entry(tensor, value, booleans=booleans)
         if flat.size != math.prod(shape):
+            rectangular(tensor.name, value)
             refuse_deep_rows(tensor, value)
         return flat.reshape(shape)
 
@@ -110,11 +114,19 @@ class Document:
 def with_marks(text: bytes) -> tuple[bytes, dict[float, float]]:
     """`text` with random subnormals for "NaN" and the like, and what each of them stands for."""
     meaning = {}
+    if b"\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
     for word, value in NON_FINITE.items():
         mark = _subnormal()
         meaning[mark] = value
         text = text.replace(f'"{word}"'.encode(), repr(mark).encode())
     return text, meaning
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    """A letter for its escape, where it may be one of a word; a few bytes may stand for millions of these."""
+    letter = bytes.fromhex(str(escape[1], "ascii")) if escape[1] else b""
+    return letter if letter in _LETTERS else escape[0]
 
 
 def without_marks(flat: Array, meaning: dict[float, float]) -> Array:

@@ -14,6 +14,7 @@ from core.errors import InvalidInput
 from core.measures import find
 from service.wire.json import decode
 from service.wire.nested import length
+from service.wire.reader import Document
 from tests.service.conftest import JSON, refuse
 
 MEASURE = find("cross_entropy")
@@ -200,3 +201,40 @@ def test_a_list_longer_than_simdjson_counts_has_its_true_length() -> None:
 
     assert length(Long()) == 2**24 + 5
     assert length([1, 2]) == 2
+
+
+NAN = '"\\u004eaN"'
+
+
+@pytest.mark.parametrize(
+    ("row", "shape"), [(f"[{NAN}]", (1,)), (f"[[{NAN},2]]", (1, 2)), ("[]", (0,)), ("[[],[]]", (2, 0))]
+)
+def test_many_rows_alike_are_not_looked_at_one_by_one(
+    row: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*_: object) -> None:
+        raise AssertionError("each row is looked at")
+
+    monkeypatch.setattr("service.wire.nested._rows", slowly)
+    text = f'{{"logits": [{",".join([row] * 20_000)}]}}'.encode()
+    found = Document(text).array(MEASURE.inputs[0], "logits")
+    assert found.shape == (20_000, *shape)
+    assert np.isnan(found[:, :1].flat[:: 2 if shape == (1, 2) else 1]).all()
+
+
+@pytest.mark.parametrize("odd", ["[]", "[1,2]", "[[1]]", "1", '["]"]', '["\\u005d"]'])
+@pytest.mark.parametrize("place", [0, 7, 20_000])
+@pytest.mark.parametrize("row", [f"[{NAN}]", "[1]"])
+def test_the_one_among_many_rows_that_differs_is_found(odd: str, place: int, row: str) -> None:
+    rows = [row] * 20_000
+    rows.insert(place, odd)
+    document = Document(f'{{"logits": [{",".join(rows)}]}}'.encode())
+
+    def read() -> None:
+        document.array(MEASURE.inputs[0], "logits")
+        document.refuse_mixed_depth()
+
+    with pytest.raises(InvalidInput) as caught:
+        read()
+    (fault,) = caught.value.faults
+    assert fault.where[:2] == ("logits", place if place or odd in ('["]"]', '["\\u005d"]') else 1)
