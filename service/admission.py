@@ -7,12 +7,13 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter
 from types import TracebackType
 from typing import TypeVar
 
-from service.problems import Problem, overloaded
+from service.problems import Problem, overloaded, unavailable
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -35,12 +36,12 @@ class Admission:
         self._seconds = 0.0  # that they take, as estimated
         self._taken: dict[Hashable, float] = {}  # seconds, by kind of work and power of two of its size
 
-    def take(self, count: int) -> int:
-        """Reserve `count` bytes, or give as many back if it is negative, unless there are not so many: how many were
-        left."""
+    def take(self, count: int, *, anyway: bool = False) -> int:
+        """Reserve `count` bytes, or give as many back if it is negative, if so many are left, or `anyway`: how many
+        were left."""
         with self._lock:
             left = self.most_bytes - self.bytes
-            if count <= left:
+            if count <= left or anyway:
                 self.bytes += count
                 self._row[self._place] = self.bytes
             return left
@@ -53,25 +54,29 @@ class Admission:
 
     async def run(self, workers: ThreadPoolExecutor, kind: Hashable, size: int, work: Callable[[], Answer]) -> Answer:
         """The answer of `work`, of `size` bytes or elements, from a thread of `workers`."""
-        like = (kind, size.bit_length())
+        like, loop = (kind, size.bit_length()), asyncio.get_running_loop()
         expected = self._taken.get(like, size * NEW)
         self._running += 1
         self._seconds += expected
-        began = 0.0
 
         def timed() -> Answer:
-            nonlocal began
             began = perf_counter()
-            return work()
-
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(workers, timed)
+            answer = work()
             taken = perf_counter() - began
             self._taken[like] = (1 - WEIGHT) * self._taken.get(like, taken) + WEIGHT * taken
             return answer
-        finally:
-            self._running -= 1
-            self._seconds = self._seconds - expected if self._running else 0.0  # no rounding is left over
+
+        def ended(_: Future[Answer]) -> None:
+            with suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(self._end, expected)
+
+        future = workers.submit(timed)
+        future.add_done_callback(ended)  # which is when the thread is free, whether anybody waits for it or not
+        return await asyncio.wrap_future(future)
+
+    def _end(self, expected: float) -> None:
+        self._running -= 1
+        self._seconds = self._seconds - expected if self._running else 0.0  # no rounding is left over
 
 
 class Lease:
@@ -79,18 +84,19 @@ class Lease:
 
     def __init__(self, admission: Admission) -> None:
         self._admission, self.bytes = admission, 0
+        self._over = False
 
     def __enter__(self) -> "Lease":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.keep(0)
+        self.become(0)
+        self._over = True
 
-    def keep(self, count: int) -> None:
-        """Give back all but `count` bytes."""
-        if count < self.bytes:
-            self._admission.take(count - self.bytes)
-            self.bytes = count
+    def become(self, count: int) -> None:
+        """Have `count` bytes reserved from now on, since it is what there is."""
+        self._admission.take(count - self.bytes, anyway=True)
+        self.bytes = count
 
     def hold(self, count: int) -> None:
         """Have at least `count` bytes reserved. Raises Problem: 422 where that is more than there can ever be, 503
@@ -99,6 +105,8 @@ class Lease:
         if more <= 0:
             return
         admission = self._admission
+        if self._over:  # whoever asked has been told, and a thread goes on
+            raise unavailable("the request has ended")
         if count > admission.most_bytes:
             detail = f"the batch takes {count} bytes in the work, more than {admission.most_bytes}, the limit"
             raise Problem(422, f"{detail} MAX_INFLIGHT_BYTES: send it in parts")

@@ -93,7 +93,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
             engine.close()
             metrics.log.flush()
             if metrics.tracing is not None:
-                metrics.tracing.stop()
+                await asyncio.to_thread(metrics.tracing.stop)
 
     app = Service(
         title="Lossmeter",

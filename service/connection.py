@@ -76,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client is there."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=JOINED, low=0)  # `full` is done when all is sent
+        transport.set_write_buffer_limits(high=0)  # there is a `full` while anything is not sent
 
     def write(self, pieces: list[bytes]) -> None:
         """Send `pieces`."""

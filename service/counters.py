@@ -71,14 +71,15 @@ class Shared:
         """The number of the row that this process is to write."""
         with self._lock:
             owners = enumerate(self._owners)
-            free = next((place for place, owner in owners if not owner or not _lives(owner)), None)
+            free = next((place for place, owner in owners if not owner or not lives(owner)), None)
             if free is None:
                 raise RuntimeError(f"all {self.count} rows of counters are taken by processes that live")
             self._owners[free] = os.getpid()
         return free
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

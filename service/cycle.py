@@ -85,6 +85,8 @@ class Cycle:
 
     def _ask(self) -> None:
         """Let the client send: it may wait for a word, and the connection for the app."""
+        if self.gone:
+            return
         if self.awaits_continue and not self._started:
             self.protocol.write([CONTINUE])
             self.protocol.await_body()

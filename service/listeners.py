@@ -8,6 +8,8 @@ from service.settings import Settings
 
 log = logging.getLogger("lossmeter.server")
 
+BACKLOG = 128  # connections that wait to be accepted, those that come while the graphs are loaded among them
+
 
 def bind(settings: Settings) -> list[socket.socket]:
     """Sockets bound to every address of HOST; none, and a line in the log, where that cannot be."""
@@ -23,6 +25,7 @@ def bind(settings: Settings) -> list[socket.socket]:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             notice_vanished(one, settings.send_seconds)
             one.bind(address)
+            one.listen(BACKLOG)  # two that have only bound one port would not notice
     except OSError as error:
         for one in sockets:
             one.close()

@@ -129,7 +129,11 @@ class Work:
         """Decode, validate, check: how many elements are to be computed. Raises Problem, ClientGone or CoreError."""
         self.spans.end("queue")
         body, self.body = self.body, b""
-        self.content = decoded(body, self.coding, *self.limit, self.lease.hold)
+        size, most = len(body), self.losses.admission.most_bytes
+        self.content = decoded(
+            body, self.coding, *self.limit, lambda unpacked: self.lease.hold(min(size + unpacked, most))
+        )
+        del body
         fields, self.reply = self.exchange.decode(self.content)
         if self.reply.seconds:
             self.patience.limit(self.reply.seconds)
@@ -194,7 +198,7 @@ class Losses:
         with Lease(self.admission) as lease:
             answer, timing = await self._answer(scope, receive, measure, exchange, lease)
             if lease.bytes > INLINE_BYTES:
-                lease.keep(len(answer.content))  # the body is gone before it is sent
+                lease.become(len(answer.content))  # the body is gone before it is sent
             headers = [
                 (b"content-type", answer.media_type.encode()),
                 (b"content-length", b"%d" % len(answer.content)),
@@ -227,6 +231,8 @@ class Losses:
                 record.received = len(work.body)
                 record.spans = work.spans = Spans()
                 if record.received > inline or coding:
+                    if record.received <= inline:  # what it unpacks to may be much
+                        self.admission.require_turn(engine.threads)
                     kind = (measure.name, limit[1])
                     answer = await self.admission.run(workers, kind, record.received, work.whole)
                 elif (elements := work.prepare()) > INLINE_ELEMENTS:

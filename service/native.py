@@ -14,9 +14,12 @@ from service.body import body_limit
 from service.codings import PAYS, accepted
 from service.losses import Answer, Losses, Reply
 from service.negotiation import JSON, sent_type, wanted_type
+from service.parser import MAX_CHUNKS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from service.settings import Settings
 from service.telemetry import Record
 from service.wire import json, safetensors
+from service.wire.reader import MOST_KEYS
+from service.wire.tensors import MOST_AXES
 from service.wire.writer import require_room
 
 CHEAPEST = ("zstd", "gzip", "deflate")  # the order in which codings cost time
@@ -85,6 +88,12 @@ class Limits(BaseModel):
     max_json_bytes: int
     max_inflight_bytes: int
     max_elements: int
+    max_json_depth: int = MOST_AXES
+    max_json_keys: int = MOST_KEYS
+    max_head_bytes: int = MAX_HEAD_BYTES
+    max_headers: int = MAX_HEADERS
+    max_target_bytes: int = MAX_TARGET_BYTES
+    max_small_chunks: int = MAX_CHUNKS
     queue_seconds: float
     head_seconds: float
     body_seconds: float
@@ -107,7 +116,7 @@ class Info(BaseModel):
 
 def info(engine: Engine, settings: Settings, version: str) -> Info:
     """What GET /v1/info answers."""
-    limits = Limits(**{name: getattr(settings, name) for name in Limits.model_fields})
+    limits = Limits(**{name: getattr(settings, name) for name in Limits.model_fields if hasattr(settings, name)})
     return Info(
         name="lossmeter",
         version=version,

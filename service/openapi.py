@@ -57,12 +57,20 @@ def oip_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-REQUEST_ID_PARAMETER = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "Echoed in the answer if it is at most 128 visible ASCII characters.",
-    "schema": {"type": "string"},
-}
+REQUEST_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "Echoed in the answer if it is at most 128 visible ASCII characters.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "description": "Seconds, decimal, in which an answer is of use; after them it is a 503 and work is left.",
+        "schema": {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"},
+    },
+]
 SAFETENSORS = {
     "schema": BINARY
     | {
@@ -81,7 +89,7 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
     return {
         "tags": ["losses"],
         "operationId": measure.name,
-        "parameters": [REQUEST_ID_PARAMETER],
+        "parameters": REQUEST_HEADERS,
         "summary": measure.summary,
         "description": measure.doc.strip().partition("\n")[2].strip("\n"),
         "requestBody": {

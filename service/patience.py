@@ -13,7 +13,7 @@ HEADER = "X-Request-Timeout"
 _SECONDS = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
-class Running(Protocol):
+class Serving(Protocol):
     """What is serving."""
 
     giving_up: bool  # what it does is to be left
@@ -28,7 +28,7 @@ class Patience:
 
     __slots__ = ("_cycle", "_running", "_started", "deadline")
 
-    def __init__(self, scope: Scope, started: int, running: Running) -> None:
+    def __init__(self, scope: Scope, started: int, running: Serving) -> None:
         self._cycle: Any = scope.get("lossmeter.cycle")
         self._started, self._running = started, running
         self.deadline: int | None = None  # by time.perf_counter_ns

@@ -301,7 +301,7 @@ class Protocol(Connection):
         return self._cycle.may_interim if self._cycle else None
 
     def shutdown(self) -> None:
-        """Close the connection once the requests that have arrived are answered. uvicorn's server calls it."""
+        """Close the connection once the requests that have been parsed are answered. uvicorn's server calls it."""
         last = self._waiting[-1] if self._waiting else self._cycle
         if last:
             last.keep_alive = False

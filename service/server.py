@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.edge import GIVEN_UP
-from service.listeners import waiting
+from service.listeners import BACKLOG, waiting
 from service.losses import Running
 from service.protocol import State
 from service.settings import Settings
@@ -28,7 +28,6 @@ from service.watchdog import Turns
 
 log = logging.getLogger("lossmeter.server")
 
-BACKLOG = 128
 LAST_CALL_SECONDS = 1.0  # between the last connection and the end of idle ones, whose requests may be on their way
 GIVING_UP_SECONDS = 2.0  # before the end of the grace, to answer what has not been done
 STUCK_SECONDS = 2.0  # after which a process that is to end at once does, even if its loop does not turn
@@ -124,7 +123,7 @@ class Server(uvicorn.Server):
 
     def _drain(self, why: str) -> None:
         if self.drained_at is None:
-            log.info("%s: answers go on for %g s, without new work from probes", why, self.drain_seconds)
+            log.info("%s: readiness is refused, all else answered for %g s", why, self.drain_seconds)
             self.drained_at = asyncio.get_running_loop().time() + self.drain_seconds
             self.state.ending = True
 

@@ -1,5 +1,6 @@
 """What the service counts of its requests: Prometheus metrics, and the statistics of the Open Inference Protocol."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from service.logs import AccessLog
 from service.problems import SLUGS
 from service.statistics import BODY_BYTES, COUNTS, SIZES, UNREAD, Spans, Statistics, phase_histogram, size_class
 from service.tracing import Tracing
+
+log = logging.getLogger("lossmeter.service")
 
 _US = 10**3  # in ns
 REQUEST_NS = (
@@ -99,8 +102,6 @@ class Metrics(Collector):
 
     def end(self, record: Record, scope: Scope | None = None) -> None:
         """Count a request that has ended, and log its line; trace it by its `scope`, where that is wanted."""
-        if self.tracing is not None and scope is not None:
-            self.tracing.request(record, scope)
         took, row, measure = time.perf_counter_ns() - record.started, self.rows.own, record.measure
         self.in_flight -= 1
         row[self._in_flight] = self.in_flight
@@ -116,6 +117,11 @@ class Metrics(Collector):
             self._received.observe(row, (measure,), record.received)
         if record.samples is not None:
             self._samples.observe(row, (measure,), record.samples)
+        if self.tracing is not None and scope is not None:
+            try:
+                self.tracing.request(record, scope)  # which gives the record its trace_id
+            except Exception:
+                log.exception("request %s was not traced", record.request_id)
         self.log.add(_fields(record, took))
 
     def collect(self) -> Iterator[Metric]:
@@ -125,7 +131,7 @@ class Metrics(Collector):
         yield self._rejected.collect(totals)
         for histogram in (self._seconds, self._phases, self._samples, self._received, self._sent):
             yield histogram.collect(totals)
-        yield from gauges.collect(self.rows, totals, self.gauges)
+        yield from gauges.collect(self.rows, self.gauges)
         if self.build:
             yield InfoMetricFamily("lossmeter_build", "What this is and runs on.", self.build)
 

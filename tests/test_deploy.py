@@ -88,7 +88,6 @@ def test_probes_ask_what_answers_without_a_key() -> None:
 
 def test_a_pod_and_a_container_end_after_the_service_has() -> None:
     settings: Any = configured()
-    # The contract's defaults, where the settings do not say.
     needed = settings.drain_seconds + settings.grace_seconds + MARGIN_SECONDS
     assert POD["terminationGracePeriodSeconds"] >= needed
     for service in compose().values():
@@ -100,8 +99,10 @@ def test_a_pod_and_a_container_end_after_the_service_has() -> None:
 def test_what_the_settings_let_in_fits_in_the_memory() -> None:
     settings: Any = configured()
     admitted = max(settings.max_inflight_bytes, settings.max_body_bytes)
-    needed = 150 * MIB + int(1.1 * admitted) + 8 * settings.max_json_bytes  # idle, bodies, and one JSON being read
     resources = CONTAINER["resources"]
+    threads = int(resources["limits"]["cpu"])
+    # Idle, bodies, and on each thread JSON of the kind that takes most.
+    needed = 150 * MIB + int(1.1 * admitted) + 16 * settings.max_json_bytes * threads
     assert size(resources["limits"]["memory"]) >= needed
     assert size(resources["requests"]["memory"]) >= 150 * MIB
     for name in ("cpu", "memory", "ephemeral-storage"):

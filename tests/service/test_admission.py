@@ -72,12 +72,49 @@ def test_bytes_are_let_in_up_to_the_limit_and_come_back() -> None:
         with pytest.raises(Problem, match="1 bytes more are needed, but 0 of MAX_INFLIGHT_BYTES are left") as caught:
             second.hold(401)
         assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
-        first.keep(100)
+        first.become(100)
         second.hold(900)
         with pytest.raises(Problem, match="takes 1001 bytes in the work, more than 1000, the limit") as caught:
             second.hold(1001)
         assert caught.value.status == 422
     assert admission.bytes == 0
+
+
+def test_what_is_there_is_counted_even_where_there_is_no_room_for_it() -> None:
+    admission = Admission(Settings(max_body_bytes=100, max_inflight_bytes=1000), Metrics())
+    with Lease(admission) as lease:
+        lease.become(1500)
+        with Lease(admission) as other, pytest.raises(Problem, match="-500 of MAX_INFLIGHT_BYTES are left"):
+            other.hold(1)
+    assert admission.bytes == 0
+
+
+def test_a_thread_that_goes_on_after_its_request_holds_nothing() -> None:
+    admission = Admission(Settings(), Metrics())
+    with Lease(admission) as lease:
+        pass
+    with pytest.raises(Problem, match="the request has ended"):
+        lease.hold(1)
+    assert admission.bytes == 0
+
+
+def test_a_thread_is_taken_until_its_work_ends_whether_anybody_waits_or_not() -> None:
+    admission = Admission(Settings(queue_seconds=0), Metrics())
+    release = threading.Event()
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as workers:
+            task = asyncio.create_task(admission.run(workers, "kind", 1, release.wait))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with pytest.raises(Problem):
+                admission.require_turn(1)
+            release.set()
+        await asyncio.sleep(0)
+        admission.require_turn(1)
+
+    asyncio.run(scenario())
 
 
 def test_work_that_would_wait_too_long_is_refused_and_other_work_is_not() -> None:
@@ -187,7 +224,8 @@ def test_work_is_refused_while_every_thread_is_taken_and_no_queue_is_wanted(held
     with running(threads=1, queue_seconds=0) as (app, address), connected(address) as first:
         first.send(big)
         until(lambda: app.admission.bytes > 0)
-        for sent in (big, request(padded(2**17))):
+        zipped = gzip.compress(kl_div(200, 200))
+        for sent in (big, request(padded(2**17)), request(zipped, "Content-Encoding: gzip", path="/v1/losses/kl_div")):
             with connected(address) as other:
                 other.send(sent)
                 assert "for a thread" in refused(other.read(), "overloaded")["detail"]

@@ -118,7 +118,9 @@ def test_info_tells_what_runs_and_its_limits(client: TestClient) -> None:
     assert found["version"] == core.__version__
     sizes = {"max_body_bytes": 2**30, "max_json_bytes": 2**25, "max_inflight_bytes": 2**31, "max_elements": 2**30}
     seconds = {"head_seconds": 10, "body_seconds": 10, "send_seconds": 30, "idle_seconds": 75, "queue_seconds": 0.5}
-    assert found["limits"] == sizes | seconds
+    of_json = {"max_json_depth": 32, "max_json_keys": 64}
+    of_heads = {"max_head_bytes": 2**15, "max_headers": 100, "max_target_bytes": 2**13, "max_small_chunks": 2**16}
+    assert found["limits"] == sizes | seconds | of_json | of_heads
     assert found["device"] == "cpu"
     assert found["execution_provider"] == "CPUExecutionProvider"
     assert found["threads"] == 2

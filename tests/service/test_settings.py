@@ -30,7 +30,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"LOSSMETER_{name.upper()}", raising=False)
 
 
-def test_the_defaults_are_the_contracts() -> None:
+def test_the_defaults_are_those_that_are_documented() -> None:
     found = load().model_dump()
     assert {name: found[name] for name in DEFAULTS} == DEFAULTS
 
