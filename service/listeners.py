@@ -33,7 +33,8 @@ def bind(settings: Settings) -> list[socket.socket]:
         log.error("cannot start: HOST %s and PORT %d cannot be listened on: %s", host, port, reason)
         return []
     for one in sockets:
-        log.info("listens on %s port %d", *one.getsockname()[:2])
+        address, number = one.getsockname()[:2]
+        log.info("listens on http://%s:%d", f"[{address}]" if ":" in address else address, number)
     return sockets
 
 

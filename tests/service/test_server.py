@@ -151,6 +151,24 @@ def test_a_taken_port_ends_the_start_with_the_reason(port: int) -> None:
     assert str(port) in reason
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_of_two_that_start_at_once_on_a_port_one_ends_with_the_reason(workers: str) -> None:
+    chosen = free_port()
+    settings = {"PORT": str(chosen), "WORKERS": workers, "LOG_LEVEL": "warning"}
+    with started("serve", **settings) as first, started("serve", **settings) as second:
+        codes: list[int | None] = []
+        for _ in range(TRIES):
+            codes = [first.poll(), second.poll()]
+            if codes != [None, None]:
+                break
+            time.sleep(0.02)
+        loser, winner = (first, second) if codes[0] is not None else (second, first)
+        code, lines = ended(loser)
+        assert (code, len(lines)) == (3, 1)
+        assert "already in use" in lines[0]
+        wait_until_ready(winner, chosen)
+
+
 def test_a_device_that_is_not_there_ends_the_start_with_the_reason_in_one_line() -> None:
     with started(PORT=str(free_port()), DEVICE="cuda", LOG_LEVEL="error") as process:
         code, lines = ended(process)
