@@ -144,6 +144,9 @@ def test_a_rolling_restart_loses_nothing_and_answers_signals() -> None:
             assert kept.at_end()
         assert tally.failed == []
         assert tally.turned_away == 0
+        text = ask(port, "GET", "/metrics")[1]  # in which those that have left are no longer ready
+        assert b"lossmeter_ready_workers 2.0" in text
+        assert b"lossmeter_in_flight_limit_bytes 4.294967296e+09" in text
         process.send_signal(signal.SIGHUP)
         until(lambda: len(children(process.pid)) == 3)
         process.terminate()  # in the middle of it
