@@ -24,7 +24,7 @@ from service.admission import Admission
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
-from service.edge import Direct, Edge, LastResort, NamedRoute, refusal
+from service.edge import Direct, Edge, LastResort, NamedRoute, forget, refusal
 from service.guard import Guard
 from service.keys import Keys
 from service.losses import Losses, Running
@@ -159,9 +159,11 @@ def _answer_failures(app: FastAPI) -> None:
         return refusal(problem, record)
 
     async def of_service(request: Request, error: Any) -> Response:
+        forget(error)
         return answer(request, error)
 
     async def of_core(request: Request, error: Any) -> Response:
+        forget(error)
         return answer(request, from_core(error))
 
     async def of_framework(request: Request, error: Any) -> Response:

@@ -44,6 +44,7 @@ class Cycle:
         self._held = 0  # their bytes
         self._ended = False  # the app has had the last of them
         self.begun = False  # to be given to the app in pieces
+        self._uploading = False  # what comes is the body's, past the parser
         self._waiting: asyncio.Future[None] | None = None
         self._head: list[bytes] = []  # of the answer, until its body begins
         self._started = False
@@ -113,6 +114,7 @@ class Cycle:
             begun = self._held
             view[:begun] = self._taken()
             self.protocol.receive_into(view[begun:])
+        self._uploading = True
         self._ask()
         await self._end_of_body()
         return None if self.gone else buffer
@@ -172,7 +174,8 @@ class Cycle:
     def _rest_is_short(self) -> bool:
         """Whether the rest of the body will be read though it has its answer. A client that waits to be asked for its
         body may leave it out then, or not: what comes next cannot be told apart."""
-        return not self.awaits_continue and self.length is not None and self.length - self.received <= LINGER_BYTES
+        left = None if self.length is None or self.awaits_continue or self._uploading else self.length - self.received
+        return left is not None and left <= LINGER_BYTES
 
     @property
     def may_interim(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
+import traceback
 from itertools import count
 
 from core.errors import CoreError
@@ -63,11 +64,13 @@ class Edge:
         self.metrics.begin()
         try:
             await self.app(scope, receive, send_on)
-        except ClientGone:
+        except ClientGone as gone:
+            forget(gone)
             record.status = 499  # no answer is sent; the log and the metrics show it as nginx does
         except asyncio.CancelledError as error:
             await _answer_given_up(error, scope, receive, send_on)
         except Problem as problem:  # of the middleware; the app answers its own
+            forget(problem)
             await refusal(problem, record)(scope, receive, send_on)
         except Exception:
             await answer_failure(scope, receive, send_on)
@@ -116,7 +119,15 @@ class Direct:
         except (Problem, CoreError) as error:
             record: Record = scope["lossmeter.record"]
             problem = error if isinstance(error, Problem) else from_core(error)
+            forget(error)
             await refusal(problem, record)(scope, receive, send)
+
+
+def forget(error: BaseException | None) -> None:
+    """Let what `error` was raised in have no values any more: a body would wait for the garbage collector there."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def refusal(problem: Problem, record: Record) -> Response:

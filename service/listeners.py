@@ -26,10 +26,10 @@ def bind(settings: Settings) -> list[socket.socket]:
             notice_vanished(one, settings.send_seconds)
             one.bind(address)
             one.listen(BACKLOG)  # two that have only bound one port would not notice
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the name of a host that is none
         for one in sockets:
             one.close()
-        reason = (error.strerror or str(error)).lower()
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         log.error("cannot start: HOST %s and PORT %d cannot be listened on: %s", host, port, reason)
         return []
     for one in sockets:

@@ -13,7 +13,7 @@ from service.keys import KeysInFile, ListedKeys
 
 PREFIX = "LOSSMETER_"
 SECRET = frozenset({"api_keys", "api_keys_file"})  # whose values are never shown, not even a misplaced one
-Limit = Annotated[ByteSize, Field(ge=1)]
+Limit = Annotated[ByteSize, Field(ge=1, le=2**50)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from core.engine import Engine
 from service.app import create_app
 from service.settings import Settings
 
@@ -86,3 +87,17 @@ def problem(response: httpx2.Response, status: int) -> dict[str, Any]:
 def refuse(client: TestClient, body: bytes | str, status: int, name: str = "cross_entropy") -> dict[str, Any]:
     """The problem document that a JSON body must be answered with."""
     return problem(client.post(f"/v1/losses/{name}", content=body, headers=JSON), status)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the engine has been asked to compute."""
+    asked: list[Any] = []
+    real = Engine.per_sample
+
+    def watch(engine: Engine, batch: Any, *cancelled: Any) -> Any:
+        asked.append(batch)
+        return real(engine, batch, *cancelled)
+
+    monkeypatch.setattr(Engine, "per_sample", watch)
+    return asked

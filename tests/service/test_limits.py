@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from core.engine import Engine
 from tests.service.carriers import infer
 from tests.service.conftest import GOOD, JSON, LOSS, ask, b64, problem, serving
 
@@ -51,20 +50,6 @@ def test_an_answer_over_the_limit_is_refused_with_advice(small: TestClient) -> N
     assert "per_sample" in found["detail"]
     assert found["errors"][0]["pointer"] == ""
     assert ask(small, "kl_div", fields, per_sample=False)["totals"]["count"] == 20
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the engine has been asked to compute."""
-    asked: list[Any] = []
-    real = Engine.per_sample
-
-    def watch(engine: Engine, batch: Any, *cancelled: Any) -> Any:
-        asked.append(batch)
-        return real(engine, batch, *cancelled)
-
-    monkeypatch.setattr(Engine, "per_sample", watch)
-    return asked
 
 
 def test_an_answer_that_cannot_fit_is_refused_before_it_is_computed(computed: list[Any]) -> None:

@@ -25,20 +25,6 @@ def address() -> Iterator[str]:
         yield made
 
 
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the engine has been asked to compute."""
-    asked: list[Any] = []
-    real = Engine.per_sample
-
-    def watch(engine: Engine, batch: Any, *more: Any) -> Any:
-        asked.append(batch)
-        return real(engine, batch, *more)
-
-    monkeypatch.setattr(Engine, "per_sample", watch)
-    return asked
-
-
 @pytest.mark.parametrize("seconds", ["0", "-1", "0.000000001"])
 def test_a_deadline_that_has_passed_is_answered_without_work(seconds: str, address: str, computed: list[Any]) -> None:
     with connected(address) as wire:
