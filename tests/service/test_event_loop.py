@@ -1,13 +1,18 @@
 """The event loop is free while a loss is computed, but for a loss that is less work than to hand it over."""
 
+import asyncio
 import json
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
 from starlette.routing import Router
 
 from core.engine import Engine
+from service import losses
+from service.app import create_app
+from service.settings import Settings
 from tests.service.conftest import GOOD, JSON, LOSS, serving
 from tests.service.live import listening
 from tests.service.raw import connected, loss, request
@@ -73,3 +78,43 @@ def test_a_loss_is_found_without_the_router_unless_pages_of_others_may_ask(
     with serving(cors_origins=("*",)) as client:
         monkeypatch.setattr(Router, "__call__", fail)
         assert client.post(path, content=b"{}", headers=JSON).status_code == 500
+
+
+def test_the_loop_reads_no_more_than_so_many_requests_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "MOST_INLINE", 3)
+    read: list[int] = []  # the turn in which each was
+    turn = 0
+    real = losses.Work.prepare
+
+    def prepare(work: losses.Work) -> int:
+        read.append(turn)
+        return real(work)
+
+    monkeypatch.setattr(losses.Work, "prepare", prepare)
+    app = create_app(Settings(device="cpu", threads=2))
+
+    async def ask() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": GOOD}
+
+        async def send(message: Any) -> None:
+            assert message.get("status", 200) == 200
+
+        headers = [(b"content-type", b"application/json")]
+        await app({"type": "http", "method": "POST", "path": LOSS, "headers": headers}, receive, send)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            counting = asyncio.create_task(count_turns())
+            await asyncio.gather(*(ask() for _ in range(20)))
+            counting.cancel()
+
+    asyncio.run(run())
+    assert len(read) == 20
+    assert max(Counter(read).values()) <= 3

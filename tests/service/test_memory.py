@@ -1,8 +1,12 @@
 """Free memory is given back, once, when nothing is asked for any more."""
 
 import asyncio
+import gc
 import mmap
+import os
 import socket
+import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,8 +15,10 @@ from safetensors.numpy import load
 from starlette.testclient import TestClient
 
 from service import losses, memory
+from service.system import resident_bytes
 from service.telemetry import Metrics, Record
 from tests.service.carriers import CARRIERS, answered, carry
+from tests.service.conftest import JSON, LOSS
 from tests.service.raw import connected, request
 from tests.service.test_admission import running, until
 
@@ -149,3 +155,36 @@ def test_an_answer_is_held_and_whole_until_it_is_read(monkeypatch: pytest.Monkey
         expected = -(targets * np.log(probabilities) + (1 - targets) * np.log1p(-probabilities))
         np.testing.assert_allclose(load(content)["per_sample"], expected, rtol=1e-4, atol=1e-6)
         until(lambda: app.admission.bytes == 0)
+
+
+def test_no_tail_of_an_answer_is_discarded_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (losses, memory):
+        monkeypatch.setattr(module, "LARGE", 2**10)
+    targets = np.random.default_rng(1).random(2**20, np.float32)
+    with running(max_elements=2**20) as (_, address):
+        for size in range(2**15, 2**20, 10_000):  # at some of them the kernel takes all but a little
+            arrays: dict[str, Any] = {"probabilities": targets[:size], "targets": targets[:size]}
+            body = carry("safetensors", "binary_cross_entropy", arrays, {}, "float32")
+            with connected(address) as wire:
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+                headers = (f"{name}: {value}" for name, value in body.headers.items())
+                wire.send(request(body.content, *headers, path=body.path))
+                wire.file.peek(1)
+                time.sleep(0.005)  # for the answer to be discarded too soon
+                assert load(wire.read()[2])["per_sample"].all(), size
+
+
+def test_nothing_of_a_refused_body_waits_for_the_garbage_collector(client: TestClient) -> None:
+    broken = b'{"logits":[[' + b"1.5," * 3_000_000 + b'1.5]],"targets":[0]'
+    wrong = zlib.compress(broken)[:-1]
+    gc.disable()
+    try:
+        for sent, more in ((broken, {}), (wrong, {"Content-Encoding": "deflate"})):
+            for number in range(8):
+                response = client.post(LOSS, content=sent, headers=JSON | more)
+                assert response.status_code == 400
+                if number == 2:
+                    before = resident_bytes(os.getpid())
+            assert resident_bytes(os.getpid()) - before < 2 * len(broken)
+    finally:
+        gc.enable()
