@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import oip_models, openapi, pages
 from service.admission import Admission
+from service.at_once import AtOnce
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
@@ -42,6 +43,7 @@ class Service(FastAPI):
 
     measures: Mapping[str, Measure]
     direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
+    at_once: AtOnce | None  # what answers small requests to those paths; None where their layers do more
     admission: Admission
     running: Running
     settings: Settings
@@ -131,7 +133,17 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         app.add_middleware(guard)
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
-    app.direct = {} if settings.cors_origins else _direct(measures, native, inference, metrics, guard)
+    endpoints: dict[str, Native | Inference] = {"/v1/losses/{name}": native, "/v2/models/{name}/infer": inference}
+    app.direct, app.at_once = {}, None
+    if not settings.cors_origins:
+        app.direct = _direct(measures, endpoints, metrics, guard)
+        if not guard:
+            paths = {
+                template.format(name=name): (endpoint, measure)
+                for template, endpoint in endpoints.items()
+                for name, measure in measures.items()
+            }
+            app.at_once = AtOnce(losses, metrics, paths)
     app.measures, app.running, app.settings, app.guarded = measures, running, settings, bool(keys)
     app.refuse = lambda problem: Edge(Raise(problem), metrics)
     return app
@@ -139,14 +151,13 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
 
 def _direct(
     measures: Iterable[str],
-    native: Native,
-    inference: Inference,
+    endpoints: Mapping[str, ASGIApp],
     metrics: Metrics,
     guard: Callable[[ASGIApp], ASGIApp] | None,
 ) -> dict[str, ASGIApp]:
     """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
     found: dict[str, ASGIApp] = {}
-    for template, endpoint in (("/v1/losses/{name}", native), ("/v2/models/{name}/infer", inference)):
+    for template, endpoint in endpoints.items():
         for name in measures:
             direct = Direct(endpoint, {"name": name}, template)
             found[template.format(name=name)] = Edge(guard(direct) if guard else direct, metrics)

@@ -3,11 +3,11 @@
 import asyncio
 import ctypes
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
 from service.connection import CONTINUE, LINGER_BYTES
 from service.parser import Head
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from service.protocol import Protocol
 
 log = logging.getLogger("lossmeter.server")
+
+# The headers and the content of the answer to a request that has this scope and body; None if the app is to answer.
+AtOnce = Callable[[Scope, bytes], tuple[list[tuple[bytes, bytes]], bytes] | None]
 
 HIGH_WATER = 2**16  # bytes of a body that wait for the app before the connection is read no further
 _STATUS = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -99,6 +102,28 @@ class Cycle:
         self._pieces, self._held = [], 0
         return body
 
+    def answer_at_once(self, at_once: AtOnce) -> bool:
+        """Answer now, if the whole request is here and `at_once` has an answer for it: whether it has."""
+        if self.more_body or self.gone or self._problem or self.protocol.full is not None:
+            return False
+        body = self._taken()
+        found = at_once(self.scope, body)
+        if found is None:
+            self._pieces, self._held = [body], len(body)
+            return False
+        headers, content = found
+        self._start(200, headers)
+        self.scope = {}  # see run
+        self._finish(content)
+        return True
+
+    def _finish(self, content: bytes) -> None:
+        """Send the last of the answer."""
+        self.protocol.write([*self._head, content])
+        self._head, self.answered = [], True
+        self.wake()
+        self.protocol.finish(self)
+
     async def upload(self, aligned: int = 0) -> bytes | bytearray | None:
         """The whole body, of which Content-Length declares the size; None if the client hung up before it was whole.
 
@@ -147,12 +172,11 @@ class Cycle:
         if message["type"] == "http.response.start":
             self._start(message["status"], message["headers"])
             return
-        self.protocol.write([*self._head, message.get("body", b"")])
-        self._head = []
-        if not message.get("more_body", False):
-            self.answered = True
-            self.wake()
-            self.protocol.finish(self)
+        if message.get("more_body", False):
+            self.protocol.write([*self._head, message.get("body", b"")])
+            self._head = []
+        else:
+            self._finish(message.get("body", b""))
             if self.protocol.full is not None:
                 await self.protocol.full  # what the app holds for the answer, it holds until all of that is sent
 

@@ -47,6 +47,18 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     coding: str = ""
 
+    def headers_after(self, timing: str) -> list[tuple[bytes, bytes]]:
+        """Its headers, with that of Server-Timing."""
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"content-length", b"%d" % len(self.content)),
+            (b"server-timing", timing.encode()),
+            *((name.encode(), value.encode()) for name, value in self.headers.items()),
+        ]
+        if self.coding:
+            headers += ((b"content-encoding", self.coding.encode()), (b"vary", b"Accept-Encoding"))
+        return headers
+
 
 class Reply(Protocol):
     """How the answer to one request is written, and within how many seconds it is wanted, 0 if that is not said."""
@@ -109,10 +121,10 @@ class Work:
     engine: Engine
     exchange: Exchange
     coding: str
-    limit: tuple[int, str]  # the exchange's
-    inline: int  # the most bytes of a body that the event loop reads itself
     lease: Lease
     patience: Patience
+    limit: tuple[int, str] = field(init=False)  # the exchange's
+    inline: int = field(init=False)  # the most bytes of a body that the event loop reads itself
     body: bytes | bytearray = b""
     content: bytes | bytearray = b""  # decompressed
     spans: Spans = field(init=False)  # from when the body is there
@@ -120,6 +132,10 @@ class Work:
     per_sample: bool = field(init=False)
     batch: Batch = field(init=False)
     rows: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limit = self.exchange.limit
+        self.inline = INLINE_JSON if self.limit[1] == "MAX_JSON_BYTES" else INLINE_BYTES
 
     def reserve(self, count: int) -> None:
         """See that there is room for a body of `count` bytes, and that its turn comes soon if it is no small one."""
@@ -209,14 +225,7 @@ class Losses:
             answer, timing = await self._answer(scope, receive, measure, exchange, lease)
             if lease.bytes > INLINE_BYTES:
                 lease.become(len(answer.content))  # the body is gone before it is sent
-            headers = [
-                (b"content-type", answer.media_type.encode()),
-                (b"content-length", b"%d" % len(answer.content)),
-                (b"server-timing", timing.encode()),
-                *((name.encode(), value.encode()) for name, value in answer.headers.items()),
-            ]
-            if answer.coding:
-                headers += ((b"content-encoding", answer.coding.encode()), (b"vary", b"Accept-Encoding"))
+            headers = answer.headers_after(timing)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.content})
         if len(answer.content) > LARGE and "lossmeter.cycle" in scope:  # which has sent it all, where others may not
@@ -233,18 +242,15 @@ class Losses:
             patience = Patience(scope, record.started, self.running)
             if patience.deadline is not None:
                 patience.require()
-            limit = exchange.limit
-            inline = INLINE_JSON if limit[1] == "MAX_JSON_BYTES" else INLINE_BYTES
-            work = Work(self, measure, engine, exchange, coding, limit, inline, lease, patience)
+            work = Work(self, measure, engine, exchange, coding, lease, patience)
             try:
                 work.body = await self._body(scope, receive, work)
-                record.received = len(work.body)
-                record.spans = work.spans = Spans()
-                if record.received > inline or coding:
-                    if record.received <= inline:  # what it unpacks to may be much
+                self._began(work, record)
+                if len(work.body) > work.inline or coding:
+                    if len(work.body) <= work.inline:  # what it unpacks to may be much
                         self.admission.require_turn(engine.threads)
-                    kind = (measure.name, limit[1])
-                    answer = await self.admission.run(workers, kind, record.received, work.whole)
+                    kind = (measure.name, work.limit[1])
+                    answer = await self.admission.run(workers, kind, len(work.body), work.whole)
                 elif (elements := await self._prepared(work)) > INLINE_ELEMENTS:
                     self.admission.require_turn(engine.threads)
                     answer = await self.admission.run(workers, (measure.name, "elements"), elements, work.later)
@@ -257,18 +263,53 @@ class Losses:
                 raise unavailable("there is not enough memory for the batch now") from None
             finally:
                 work.forget()
+        return answer, self._ended(work, record)
+
+    def at_once(
+        self, scope: Scope, record: Record, measure: Measure, exchange: Exchange, body: bytes
+    ) -> tuple[Answer, str] | None:
+        """What `_answer` has for a small body that is here whole, in no coding and with no deadline; None where the
+        loop is not to do the work now. Raises what that raises, and counts nothing then."""
+        if self._inline >= MOST_INLINE:
+            return None
+        self._count_inline()
+        engine, _ = self.running.ready()
+        with Lease(self.admission) as lease:
+            work = Work(self, measure, engine, exchange, "", lease, Patience(scope, record.started, self.running))
+            if len(body) > work.inline:
+                return None
+            work.reserve(len(body))
+            work.body = body
+            self._began(work, record)
+            if work.prepare() > INLINE_ELEMENTS:
+                return None
+            answer = work.finish()
+        return answer, self._ended(work, record)
+
+    @staticmethod
+    def _began(work: Work, record: Record) -> None:
+        """The body is there."""
+        record.received = len(work.body)
+        record.spans = work.spans = Spans()
+
+    def _ended(self, work: Work, record: Record) -> str:
+        """Count an answer that is ready. Returns what the header Server-Timing says."""
         record.samples = work.rows
-        statistics.succeeded(work.spans, record)
-        return answer, work.spans.server_timing()
+        self.statistics[work.measure.name].succeeded(work.spans, record)
+        return work.spans.server_timing()
 
     async def _prepared(self, work: Work) -> int:
         """See Work.prepare; in a later turn of the loop, where this one has done much."""
         while self._inline >= MOST_INLINE:
             await asyncio.sleep(0)
+        self._count_inline()
+        return work.prepare()
+
+    def _count_inline(self) -> None:
+        """The loop does the work of one more request in this turn."""
         if not self._inline:
             asyncio.get_running_loop().call_soon(self._next_turn)
         self._inline += 1
-        return work.prepare()
 
     def _next_turn(self) -> None:
         self._inline = 0

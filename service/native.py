@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit
 from service.codings import PAYS, accepted
-from service.losses import Answer, Losses, Reply
+from service.losses import Answer, Exchange, Losses, Reply
 from service.negotiation import JSON, sent_type, wanted_type
 from service.parser import MAX_CHUNKS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from service.settings import Settings
@@ -36,10 +36,13 @@ class Native:
         measure = find(scope["path_params"]["name"], self.losses.measures)
         record: Record = scope["lossmeter.record"]
         record.measure = measure.name
+        await self.losses.answer(scope, receive, send, measure, self.exchange(scope, measure))
+
+    def exchange(self, scope: Scope, measure: Measure) -> Exchange:
+        """How the body of a request is read. Raises Problem."""
         taken = accepted(scope)
         coding = next((name for name in CHEAPEST if name in taken), "")
-        exchange = NativeExchange(measure, self.losses.settings, sent_type(scope), wanted_type(scope), coding)
-        await self.losses.answer(scope, receive, send, measure, exchange)
+        return NativeExchange(measure, self.losses.settings, sent_type(scope), wanted_type(scope), coding)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit, listed
 from service.codings import accepted
-from service.losses import Answer, Losses, Reply
+from service.losses import Answer, Exchange, Losses, Reply
 from service.negotiation import BYTES, INFERENCE_LENGTH, JSON, require_oip_type
 from service.oip_models import find_model
 from service.problems import too_large
@@ -35,8 +35,12 @@ class Inference:
         measure = find_model(self.losses.measures, **scope["path_params"])
         record: Record = scope["lossmeter.record"]
         record.measure = measure.name
+        await self.losses.answer(scope, receive, send, measure, self.exchange(scope, measure))
+
+    def exchange(self, scope: Scope, measure: Measure) -> Exchange:
+        """How the body of a request is read. Raises Problem."""
         require_oip_type(scope)
-        await self.losses.answer(scope, receive, send, measure, OipExchange(measure, self.losses.settings, scope))
+        return OipExchange(measure, self.losses.settings, scope)
 
 
 class OipExchange:

@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service.connection import LINGER_SECONDS, Connection, Wait
-from service.cycle import Cycle
+from service.cycle import AtOnce, Cycle
 from service.deadlines import SLOWEST, Deadlines, Pace
 from service.descriptors import descriptors
 from service.parser import MAX_HEAD_BYTES, Head, Parser
@@ -62,6 +62,7 @@ class Protocol(Connection):
     ) -> None:
         super().__init__(_loop or asyncio.get_running_loop(), _deadlines(config))
         self.app, self.server_state = config.loaded_app, server_state
+        self._at_once: AtOnce | None = getattr(self.app, "at_once", None)
         self._scratch = _scratch()
         self._parser = Parser(self)
         self._refused = False  # nothing more is parsed
@@ -69,6 +70,7 @@ class Protocol(Connection):
         self._direct: memoryview | None = None  # where the rest of a body goes
         self._reached = 0  # in it
         self._cycle: Cycle | None = None  # the request that is answered now
+        self._begun = False  # to be answered; until then more of it may come in the piece that is parsed
         self._waiting: deque[Cycle] = deque()  # those that came after it
         self._arriving: Cycle | None = None  # the one whose body is arriving, or arrived last
         self._head_since: float | None = None  # a head is awaited
@@ -146,6 +148,7 @@ class Protocol(Connection):
                 self._await_head()
         elif self._arriving and self._arriving.more_body:
             self._came(self._arriving, 0)
+        self._begin_first()
 
     def _parse_rest(self) -> None:
         """Before the request that is begun asks for what belongs to it."""
@@ -228,7 +231,7 @@ class Protocol(Connection):
     def _enqueue(self, cycle: Cycle) -> None:
         self._arriving = cycle
         if self._cycle is None:
-            self._begin(cycle)
+            self._cycle, self._begun = cycle, False
         else:
             self._waiting.append(cycle)
             self.pause_reading()
@@ -257,11 +260,17 @@ class Protocol(Connection):
             self.linger()
         else:
             arriving.fail(problem)  # it is the body of that one that is broken
+        self._begin_first()
 
     # Requests
 
+    def _begin_first(self) -> None:
+        """Begin the request that has come while none was answered."""
+        if self._cycle and not self._begun and not (self._at_once and self._cycle.answer_at_once(self._at_once)):
+            self._begin(self._cycle)
+
     def _begin(self, cycle: Cycle) -> None:
-        self._cycle = cycle
+        self._cycle, self._begun = cycle, True
         task = self.loop.create_task(cycle.run())
         self.server_state.tasks.add(task)
         task.add_done_callback(self.server_state.tasks.discard)
