@@ -139,7 +139,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         app.direct = _direct(measures, endpoints, metrics, guard)
         if not guard:
             paths = {
-                template.format(name=name): (endpoint, measure)
+                template.format(name=name): (endpoint, measure, template)
                 for template, endpoint in endpoints.items()
                 for name, measure in measures.items()
             }

@@ -26,9 +26,9 @@ class Endpoint(Protocol):
 
 
 class AtOnce:
-    """What answers POST requests to some paths, each of one measure at one endpoint."""
+    """What answers POST requests to some paths, each of one measure at one endpoint, by the path's route."""
 
-    def __init__(self, losses: Losses, metrics: Metrics, paths: Mapping[str, tuple[Endpoint, Measure]]) -> None:
+    def __init__(self, losses: Losses, metrics: Metrics, paths: Mapping[str, tuple[Endpoint, Measure, str]]) -> None:
         self.losses, self.metrics, self.paths = losses, metrics, paths
 
     def __call__(self, scope: Scope, body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
@@ -36,7 +36,7 @@ class AtOnce:
         found = self.paths.get(scope["path"])
         if found is None or scope["method"] != "POST" or not _UNUSUAL.isdisjoint(scope["lossmeter.headers"]):
             return None
-        endpoint, measure = found
+        endpoint, measure, scope["route"] = found
         record = Record(request_id(header(scope, b"x-request-id")), "POST", scope["path"], measure=measure.name)
         try:
             answered = self.losses.at_once(scope, record, measure, endpoint.exchange(scope, measure), body)
