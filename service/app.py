@@ -1,7 +1,7 @@
 """create_app: the engine in the lifespan, the routes, one answer for every failure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,14 +25,15 @@ from service.at_once import AtOnce
 from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
-from service.edge import Direct, Edge, LastResort, NamedRoute, forget, refusal
+from service.edge import Edge, LastResort, NamedRoute, direct, forget, refusal
 from service.guard import Guard
 from service.keys import Keys
-from service.losses import Losses, Running
+from service.losses import Losses
 from service.memory import give_back_when_idle
 from service.native import Info, Native, info
 from service.oip import Inference
 from service.problems import Problem, Raise, from_core
+from service.running import Running
 from service.settings import Settings
 from service.telemetry import Metrics, Record
 from service.tracing import Tracing
@@ -136,32 +137,11 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     endpoints: dict[str, Native | Inference] = {"/v1/losses/{name}": native, "/v2/models/{name}/infer": inference}
     app.direct, app.at_once = {}, None
     if not settings.cors_origins:
-        app.direct = _direct(measures, endpoints, metrics, guard)
-        if not guard:
-            paths = {
-                template.format(name=name): (endpoint, measure, template)
-                for template, endpoint in endpoints.items()
-                for name, measure in measures.items()
-            }
-            app.at_once = AtOnce(losses, metrics, paths)
+        app.direct = direct(measures, endpoints, metrics, guard)
+        app.at_once = None if guard else AtOnce(losses, metrics, endpoints)
     app.measures, app.running, app.settings, app.guarded = measures, running, settings, bool(keys)
     app.refuse = lambda problem: Edge(Raise(problem), metrics)
     return app
-
-
-def _direct(
-    measures: Iterable[str],
-    endpoints: Mapping[str, ASGIApp],
-    metrics: Metrics,
-    guard: Callable[[ASGIApp], ASGIApp] | None,
-) -> dict[str, ASGIApp]:
-    """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
-    found: dict[str, ASGIApp] = {}
-    for template, endpoint in endpoints.items():
-        for name in measures:
-            direct = Direct(endpoint, {"name": name}, template)
-            found[template.format(name=name)] = Edge(guard(direct) if guard else direct, metrics)
-    return found
 
 
 def _answer_failures(app: FastAPI) -> None:

@@ -12,7 +12,8 @@ from starlette.types import Scope
 
 from service.body import header
 from service.edge import OF_POST, request_id
-from service.losses import Exchange, Losses
+from service.exchange import Exchange
+from service.losses import Losses
 from service.telemetry import Metrics, Record
 
 _UNUSUAL = frozenset((b"content-encoding", b"x-request-timeout"))  # headers
@@ -26,14 +27,19 @@ class Endpoint(Protocol):
 
 
 class AtOnce:
-    """What answers POST requests to some paths, each of one measure at one endpoint, by the path's route."""
+    """What answers POST requests for losses to some endpoints, by the templates of their paths."""
 
-    def __init__(self, losses: Losses, metrics: Metrics, paths: Mapping[str, tuple[Endpoint, Measure, str]]) -> None:
-        self.losses, self.metrics, self.paths = losses, metrics, paths
+    def __init__(self, losses: Losses, metrics: Metrics, endpoints: Mapping[str, Endpoint]) -> None:
+        self.losses, self.metrics = losses, metrics
+        self._paths = {
+            template.format(name=name): (endpoint, measure, template)
+            for template, endpoint in endpoints.items()
+            for name, measure in losses.measures.items()
+        }
 
     def __call__(self, scope: Scope, body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
         """The headers and the content of the answer, which has status 200; None if the app is to answer."""
-        found = self.paths.get(scope["path"])
+        found = self._paths.get(scope["path"])
         if found is None or scope["method"] != "POST" or not _UNUSUAL.isdisjoint(scope["lossmeter.headers"]):
             return None
         endpoint, measure, scope["route"] = found

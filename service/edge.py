@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import traceback
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 from core.errors import CoreError
@@ -121,6 +122,21 @@ class Direct:
             problem = error if isinstance(error, Problem) else from_core(error)
             forget(error)
             await refusal(problem, record)(scope, receive, send)
+
+
+def direct(
+    measures: Iterable[str],
+    endpoints: Mapping[str, ASGIApp],
+    metrics: Metrics,
+    guard: Callable[[ASGIApp], ASGIApp] | None,
+) -> dict[str, ASGIApp]:
+    """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
+    found: dict[str, ASGIApp] = {}
+    for template, endpoint in endpoints.items():
+        for name in measures:
+            one = Direct(endpoint, {"name": name}, template)
+            found[template.format(name=name)] = Edge(guard(one) if guard else one, metrics)
+    return found
 
 
 def forget(error: BaseException | None) -> None:

@@ -1,31 +1,30 @@
 """The one path from a body to an answer, whatever carries it: /v1 and /v2 differ only in their Exchange.
 
-The work is to decompress, decode, validate, check, compute, reduce, encode and compress. It is done off the event
-loop, but where it is less than the way to another thread and back.
+The work is done off the event loop, but where it is less than the way to another thread and back.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 from core.check import Batch, prepare
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import Cancelled
-from core.reduction import Result, reduce
+from core.reduction import reduce
 from starlette.types import Receive, Scope, Send
 
 from service import schemas
 from service.admission import Admission, Lease
 from service.body import read_body
 from service.codings import compress, content_coding, decoded
+from service.exchange import Answer, Exchange, Reply
 from service.memory import LARGE, discard
 from service.patience import Patience
 from service.problems import deadline_exceeded, unavailable
+from service.running import Running
 from service.settings import Settings
 from service.statistics import Spans, Statistics
 from service.telemetry import Record
@@ -36,80 +35,6 @@ log = logging.getLogger("lossmeter.service")
 # of it were found to take 20 ms.
 INLINE_BYTES, INLINE_JSON, INLINE_ELEMENTS = 2**16, 2**14, 2**14
 MOST_INLINE = 32  # requests in one turn of the loop, so that probes are asked in between
-
-
-@dataclass(slots=True)
-class Answer:
-    """What is sent back; `coding` is the content coding that it is to be compressed in, "" for none."""
-
-    content: bytes
-    media_type: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    coding: str = ""
-
-    def headers_after(self, timing: str) -> list[tuple[bytes, bytes]]:
-        """Its headers, with that of Server-Timing."""
-        headers = [
-            (b"content-type", self.media_type.encode()),
-            (b"content-length", b"%d" % len(self.content)),
-            (b"server-timing", timing.encode()),
-            *((name.encode(), value.encode()) for name, value in self.headers.items()),
-        ]
-        if self.coding:
-            headers += ((b"content-encoding", self.coding.encode()), (b"vary", b"Accept-Encoding"))
-        return headers
-
-
-class Reply(Protocol):
-    """How the answer to one request is written, and within how many seconds it is wanted, 0 if that is not said."""
-
-    @property
-    def seconds(self) -> float:
-        """From the beginning of the request."""
-
-    def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """Raise Problem if an answer for `samples` cannot be written, so that it is not computed."""
-
-    def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """The answer. Raises Problem where it would be too long."""
-
-
-class Exchange(Protocol):
-    """How the body of one request is read: a format of service.wire, bound to the request."""
-
-    @property
-    def limit(self) -> tuple[int, str]:
-        """The most bytes that the body may have, decompressed too, and that limit's name."""
-
-    @property
-    def tensors_at(self) -> int:
-        """Where in the body tensors begin, as far as that can be told before it is read."""
-
-    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
-        """The fields by name (arrays, options, choices), and how they want to be answered. Raises Problem or
-        InvalidInput."""
-
-
-@dataclass
-class Running:
-    """What exists between start and stop: None of it before the engine is ready."""
-
-    engine: Engine | None = None
-    workers: ThreadPoolExecutor | None = None
-    draining: bool = False  # it will stop: probes say so, and all else is still answered
-    giving_up: bool = False  # it stops now: whatever runs still is to end
-
-    def wanted(self) -> None:
-        """Raise Problem (503) unless further requests should come here: what readiness probes ask."""
-        self.ready()
-        if self.draining:
-            raise unavailable("the service is stopping")
-
-    def ready(self) -> tuple[Engine, ThreadPoolExecutor]:
-        """Both. Raises Problem (503) before they are there."""
-        if self.engine is None or self.workers is None:
-            raise unavailable("the service is starting")
-        return self.engine, self.workers
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit
 from service.codings import PAYS, accepted
-from service.losses import Answer, Exchange, Losses, Reply
+from service.exchange import Answer, Exchange, Reply
+from service.losses import Losses
 from service.negotiation import JSON, sent_type, wanted_type
 from service.parser import MAX_CHUNKS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from service.settings import Settings

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit, listed
 from service.codings import accepted
-from service.losses import Answer, Exchange, Losses, Reply
+from service.exchange import Answer, Exchange, Reply
+from service.losses import Losses
 from service.negotiation import BYTES, INFERENCE_LENGTH, JSON, require_oip_type
 from service.oip_models import find_model
 from service.problems import too_large

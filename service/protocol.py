@@ -7,6 +7,8 @@ What is read is parsed in pieces, and no further once a request waits for those 
 some 1,200 at most, and one read of bytes are all that a connection can make wait.
 
 uvicorn's server makes the connections, and asks of them no more than `shutdown` and a place in its `connections`.
+
+Longer than other modules: reading a request, waiting for it and answering it all change the same few fields.
 """
 
 import asyncio

@@ -21,8 +21,8 @@ from starlette.types import ASGIApp
 
 from service.edge import GIVEN_UP
 from service.listeners import BACKLOG, waiting
-from service.losses import Running
 from service.protocol import State
+from service.running import Running
 from service.settings import Settings
 from service.watchdog import Turns
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.engine import Engine
-from service.losses import Running
 from service.patience import Patience
+from service.running import Running
 from tests.service.conftest import GOOD
 from tests.service.raw import LOSSES, connected, loss, request
 from tests.service.test_admission import kl_div, refused, running, until
