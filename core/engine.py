@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from core import cpus, tiles
+from core import bound, cpus, tiles
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.declare import Kind, Measure, Tensor
 from core.dtypes import name_of
@@ -86,6 +86,7 @@ class Engine:
         self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
         self.provider = PROVIDERS[self.device]
         self._sessions = {variant.file(dtype): self._open(variant.file(dtype)) for variant, dtype in chosen}
+        self._pool = bound.Pool()
         self._turns: SimpleQueue[None] = SimpleQueue()  # one a thread, callers and helpers together: a quick semaphore
         for _ in range(self.threads):
             self._turns.put(None)
@@ -123,7 +124,7 @@ class Engine:
         if size * classes <= SMALL_ELEMENTS:  # one block in any case: 3 us less, and nobody waits for its turn
             if cancelled():
                 raise Cancelled(tiles.GIVEN_UP)
-            results = self._run(variant, dtype, _feeds(batch, tiles.Block(0, size, ())), at_once=True)
+            results = self._small(batch, dtype, size, classes)
             return Values({name: result[:size] for name, result in zip(variant.outputs, results, strict=True)})
         blocks = tiles.plan(plan.computed, *self._block(plan, size, classes))
         arrays = {name: np.empty(size, plan.dtype) for name in variant.outputs}
@@ -141,6 +142,25 @@ class Engine:
         tiles.run(blocks, work, self._helpers, self.threads, cancelled)
         return Values(arrays, {name: sum(parts, ExactSum()) for name, parts in sums.items()})
 
+    def _small(self, batch: Batch, dtype: str, size: int, classes: int) -> list[Array]:
+        """The graph's outputs for a batch of one block."""
+        plan, block = batch.plan, tiles.Block(0, size, ())
+        free = self._pool.take(plan) if self.device == "cpu" and size * classes <= bound.MOST_ELEMENTS else None
+
+        def work(session: Any) -> list[Array]:
+            if free is None:
+                results: list[Array] = session.run(plan.variant.outputs, _feeds(batch, block))
+                return results
+            try:
+                one = free.pop()
+            except IndexError:
+                one = bound.Bound(session, plan, _feeds(batch, block), size)
+            results = one.run(batch)
+            free.append(one)
+            return results
+
+        return self._attempt(plan.variant.file(dtype), work)
+
     def _block(self, plan: Plan, size: int, classes: int) -> tuple[int, int]:
         """The most samples of a block, a multiple of the second number; small enough that every thread has one."""
         multiple = PAD_ROWS[plan.dtype] if plan.measure.over_classes else PAD_ELEMENTS
@@ -153,23 +173,24 @@ class Engine:
         if self._helpers:
             self._helpers.shutdown(wait=False)
 
-    def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array], *, at_once: bool = False) -> list[Array]:
-        """The graph's outputs; unless `at_once`, no more graphs run than there are threads. Raises OutOfMemory."""
-        name = variant.file(dtype)
-        if not at_once:
-            self._turns.get()
+    def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
+        """The graph's outputs: no more graphs run than there are threads. Raises OutOfMemory."""
+        self._turns.get()
         try:
-            results: list[Array] = self._sessions[name].run(variant.outputs, feeds)
-            return results
+            return self._attempt(variant.file(dtype), lambda session: session.run(variant.outputs, feeds))
+        finally:
+            self._turns.put(None)
+
+    def _attempt(self, name: str, work: Callable[[Any], list[Array]]) -> list[Array]:
+        """What `work` gives with the session of a graph. Raises OutOfMemory."""
+        try:
+            return work(self._sessions[name])
         except Exception as error:  # onnxruntime has no exception type of its own for this
             if not any(words in str(error) for words in NO_MEMORY):
                 raise
             if self.device != "cpu":
                 self._sessions[name] = self._open(name)  # after this a session on a card may fail for ever
             raise OutOfMemory(f"there is not enough memory for the batch on {self.provider}") from error
-        finally:
-            if not at_once:
-                self._turns.put(None)
 
     def _open(self, name: str, provider: str = "") -> Any:
         options = ort.SessionOptions()
