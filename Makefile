@@ -60,9 +60,9 @@ lock: ## Pin the requirements anew (needs uv)
 	scripts/lock
 
 sbom: ## Write what the images hold, as CycloneDX, beside each lock
-	python3 scripts/sbom.py
+	$(PYTHON) scripts/sbom.py
 
-audit: .venv/audit ## Look the locked packages up among known vulnerabilities
+audit: .venv-audit/done ## Look the locked packages up among known vulnerabilities
 	@.venv/bin/python scripts/audit.py .venv-audit/bin/pip-audit
 
 wheel: .venv/test ## Build the wheel into dist: the same bytes for the same commit
@@ -84,10 +84,9 @@ clean: ## Remove .venv and caches
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/audit: .venv/bin/python
+.venv-audit/done: .venv/bin/python
 	rm -rf .venv-audit && $(BIN)/python -m venv .venv-audit
-	.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1 || echo "pip-audit cannot be had here"
-	@touch $@
+	.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1 && touch $@ || echo "pip-audit cannot be had here"
 
 .venv/torch: .venv/test
 	$(PIP) install torch==2.13.0
@@ -95,7 +94,7 @@ clean: ## Remove .venv and caches
 
 # schemathesis beside the tests' own packages, of which it has other versions.
 .venv/soak: .venv/torch
-	$(PIP) install 'atheris>=3,<4'
-	$(PYTHON) -m venv .venv-soak
+	$(PIP) install atheris==3.0.0
+	rm -rf .venv-soak && $(PYTHON) -m venv .venv-soak
 	.venv-soak/bin/python -m pip --disable-pip-version-check --quiet install schemathesis==4.32.5
 	@touch $@

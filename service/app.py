@@ -119,11 +119,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     losses = Losses(measures, running, settings, metrics.statistics, app.admission)
     oip_models.add_routes(app, losses)
     native, inference = Native(losses), Inference(losses)
-    for path, endpoint in (
-        ("/v1/losses/{name}", native),
-        ("/v2/models/{name}/infer", inference),
-        ("/v2/models/{name}/versions/{version}/infer", inference),
-    ):
+    endpoints: dict[str, Native | Inference] = {"/v1/losses/{name}": native, "/v2/models/{name}/infer": inference}
+    for path, endpoint in (*endpoints.items(), ("/v2/models/{name}/versions/{version}/infer", inference)):
         app.router.routes.append(NamedRoute(path, endpoint, methods=["POST"], include_in_schema=False))
     if settings.docs:
         app.router.routes.extend(pages.routes())
@@ -134,7 +131,6 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         app.add_middleware(guard)
     allow_origins(app, settings)
     app.add_middleware(Edge, metrics=metrics)
-    endpoints: dict[str, Native | Inference] = {"/v1/losses/{name}": native, "/v2/models/{name}/infer": inference}
     app.direct, app.at_once = {}, None
     if not settings.cors_origins:
         app.direct = direct(measures, endpoints, metrics, guard)

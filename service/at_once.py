@@ -1,7 +1,7 @@
 """Small requests, answered as soon as they have been read: without a task, messages of ASGI and the layers of the app.
 
-At 64 x 10 those take a third of the time. Whatever is unusual about a request is left to them, and so is whatever is
-wrong with it: it is looked at again there, and nothing of it has been counted here.
+At 64 x 10 those take an eighth of the instructions. Whatever is unusual about a request is left to them, and so is
+whatever is wrong with it: that is found again there, where errors are answered, counted and logged.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from core.declare import Measure
 from starlette.types import Scope
 
 from service.body import header
-from service.edge import OF_POST, request_id
+from service.edge import of_all, request_id
 from service.exchange import Exchange
 from service.losses import Losses
 from service.telemetry import Metrics, Record
@@ -46,13 +46,13 @@ class AtOnce:
         record = Record(request_id(header(scope, b"x-request-id")), "POST", scope["path"], measure=measure.name)
         try:
             answered = self.losses.at_once(scope, record, measure, endpoint.exchange(scope, measure), body)
-        except Exception:  # whatever it is, the app meets it too
-            return None
+        except Exception:  # the app finds out for itself what there is to answer
+            answered = None
         if answered is None:
+            scope["lossmeter.began"] = record.started
             return None
         answer, timing = answered
         record.status, record.sent = 200, len(answer.content)
         self.metrics.begin()
         self.metrics.end(record, scope)
-        identity = (b"x-request-id", record.request_id.encode("ascii"))
-        return [*answer.headers_after(timing), identity, *OF_POST], answer.content
+        return [*answer.headers_after(timing), *of_all(record)], answer.content

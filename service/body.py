@@ -68,7 +68,7 @@ async def read_body(
     if declared is not None:
         reserve(int(declared))
     cycle: Cycle | None = scope.get("lossmeter.cycle")
-    if cycle is not None and cycle.length is not None and receive == cycle.receive and not cycle.begun:
+    if cycle is not None and cycle.length is not None and receive == cycle.receive and not cycle.in_pieces:
         whole = await cycle.upload(aligned)
         if whole is None:
             raise ClientGone

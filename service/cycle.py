@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lossmeter.server")
 
 # The headers and the content of the answer to a request that has this scope and body; None if the app is to answer.
-AtOnce = Callable[[Scope, bytes], tuple[list[tuple[bytes, bytes]], bytes] | None]
+Answerer = Callable[[Scope, bytes], tuple[list[tuple[bytes, bytes]], bytes] | None]
 
 HIGH_WATER = 2**16  # bytes of a body that wait for the app before the connection is read no further
 _STATUS = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -46,7 +46,7 @@ class Cycle:
         self._pieces: list[bytes] = []  # of the body, which nobody has asked for yet
         self._held = 0  # their bytes
         self._ended = False  # the app has had the last of them
-        self.begun = False  # to be given to the app in pieces
+        self.in_pieces = False  # the app takes the body so
         self._uploading = False  # what comes is the body's, past the parser
         self._waiting: asyncio.Future[None] | None = None
         self._head: list[bytes] = []  # of the answer, until its body begins
@@ -102,7 +102,7 @@ class Cycle:
         self._pieces, self._held = [], 0
         return body
 
-    def answer_at_once(self, at_once: AtOnce) -> bool:
+    def answer_at_once(self, at_once: Answerer) -> bool:
         """Answer now, if the whole request is here and `at_once` has an answer for it: whether it has."""
         if self.more_body or self.gone or self._problem or self.protocol.full is not None:
             return False
@@ -152,7 +152,7 @@ class Cycle:
 
     async def receive(self) -> Message:
         """ASGI's receive."""
-        self.begun = True
+        self.in_pieces = True
         self._ask()
         while not (self._pieces or self.gone or self.answered) and (self.more_body or self._ended):
             if self._problem:

@@ -20,8 +20,8 @@ from service.telemetry import Metrics, Record
 log = logging.getLogger("lossmeter.service")
 
 GIVEN_UP = "given up"  # with this a server cancels the task of a request, to be answered with 503
-OF_ALL = ((b"x-content-type-options", b"nosniff"),)
-OF_POST = (*OF_ALL, (b"cache-control", b"no-store"))
+_OF_ALL = ((b"x-content-type-options", b"nosniff"),)
+_OF_POST = (*_OF_ALL, (b"cache-control", b"no-store"))
 
 _PROCESS, _numbers = [secrets.token_hex(12)], count()  # together never twice; a uuid would cost 2 us a request
 os.register_at_fork(after_in_child=lambda: _PROCESS.__setitem__(0, secrets.token_hex(12)))
@@ -32,6 +32,12 @@ def request_id(sent: str | None) -> str:
     if sent and len(sent) <= 128 and sent.isascii() and sent.isprintable() and " " not in sent:
         return sent
     return f"{_PROCESS[0]}{next(_numbers):08x}"
+
+
+def of_all(record: Record) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer has."""
+    added = _OF_POST if record.method == "POST" else _OF_ALL
+    return [(b"x-request-id", record.request_id.encode("ascii")), *added]
 
 
 class Edge:
@@ -46,7 +52,8 @@ class Edge:
             await self.app(scope, receive, _in_one_line(send))
             return
         record = Record(request_id(header(scope, b"x-request-id")), scope["method"], scope["path"])
-        head, added = scope["method"] == "HEAD", OF_POST if scope["method"] == "POST" else OF_ALL
+        record.started = scope.get("lossmeter.began", record.started)
+        head = scope["method"] == "HEAD"
         if head:
             scope = {**scope, "method": "GET"}
         scope["lossmeter.record"] = record
@@ -54,8 +61,7 @@ class Edge:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                identity = (b"x-request-id", record.request_id.encode("ascii"))
-                message["headers"] = [*message["headers"], identity, *added]
+                message["headers"] = [*message["headers"], *of_all(record)]
             else:
                 if head:
                     message = {**message, "body": b""}

@@ -47,6 +47,10 @@ class Exchange(Protocol):
     """How the body of one request is read: a format of service.wire, bound to the request."""
 
     @property
+    def is_json(self) -> bool:
+        """Whether all of the body is JSON."""
+
+    @property
     def limit(self) -> tuple[int, str]:
         """The most bytes that the body may have, decompressed too, and that limit's name."""
 

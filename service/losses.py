@@ -60,7 +60,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self.limit = self.exchange.limit
-        self.inline = INLINE_JSON if self.limit[1] == "MAX_JSON_BYTES" else INLINE_BYTES
+        self.inline = INLINE_JSON if self.exchange.is_json else INLINE_BYTES
 
     def reserve(self, count: int) -> None:
         """See that there is room for a body of `count` bytes, and that its turn comes soon if it is no small one."""
@@ -174,7 +174,7 @@ class Losses:
                 if len(work.body) > work.inline or coding:
                     if len(work.body) <= work.inline:  # what it unpacks to may be much
                         self.admission.require_turn(engine.threads)
-                    kind = (measure.name, work.limit[1])
+                    kind = (measure.name, exchange.is_json)
                     answer = await self.admission.run(workers, kind, len(work.body), work.whole)
                 elif (elements := await self._prepared(work)) > INLINE_ELEMENTS:
                     self.admission.require_turn(engine.threads)
@@ -194,15 +194,13 @@ class Losses:
         self, scope: Scope, record: Record, measure: Measure, exchange: Exchange, body: bytes
     ) -> tuple[Answer, str] | None:
         """What `_answer` has for a small body that is here whole, in no coding and with no deadline; None where the
-        loop is not to do the work now. Raises what that raises, and counts nothing then."""
-        if self._inline >= MOST_INLINE:
-            return None
-        self._count_inline()
+        loop is not to do the work now. Raises what that raises; the metrics know nothing of it then."""
         engine, _ = self.running.ready()
         with Lease(self.admission) as lease:
             work = Work(self, measure, engine, exchange, "", lease, Patience(scope, record.started, self.running))
-            if len(body) > work.inline:
+            if len(body) > min(work.inline, work.limit[0]) or self._inline >= MOST_INLINE:
                 return None
+            self._count_inline()
             work.reserve(len(body))
             work.body = body
             self._began(work, record)

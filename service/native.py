@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit
-from service.codings import PAYS, accepted
+from service.codings import MOST_MEMBERS, PAYS, ZSTD_WINDOW_LOG, accepted
+from service.deadlines import SLOWEST
 from service.exchange import Answer, Exchange, Reply
 from service.losses import Losses
 from service.negotiation import JSON, sent_type, wanted_type
-from service.parser import MAX_CHUNKS, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
+from service.parser import CHUNK_BYTES, MAX_CHUNKS, MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from service.settings import Settings
 from service.telemetry import Record
 from service.wire import json, safetensors
@@ -58,9 +59,14 @@ class NativeExchange:
     seconds: ClassVar[float] = 0.0  # the header says it
 
     @property
+    def is_json(self) -> bool:
+        """See Exchange."""
+        return self.sent == JSON
+
+    @property
     def limit(self) -> tuple[int, str]:
         """See Exchange."""
-        return body_limit(self.settings, json=self.sent == JSON)
+        return body_limit(self.settings, json=self.is_json)
 
     @property
     def tensors_at(self) -> int:
@@ -69,7 +75,7 @@ class NativeExchange:
 
     def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
         """See Exchange."""
-        form = json if self.sent == JSON else safetensors
+        form = json if self.is_json else safetensors
         return form.decode(body, self.measure), self
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
@@ -97,7 +103,13 @@ class Limits(BaseModel):
     max_head_bytes: int = MAX_HEAD_BYTES
     max_headers: int = MAX_HEADERS
     max_target_bytes: int = MAX_TARGET_BYTES
-    max_small_chunks: int = MAX_CHUNKS
+    max_small_chunks: int = MAX_CHUNKS  # of less than small_chunk_bytes on average
+    small_chunk_bytes: int = CHUNK_BYTES
+    max_chunk_framing_bytes: int = MAX_FRAMING_BYTES
+    max_safetensors_header_bytes: int = safetensors.MOST_HEADER_BYTES
+    max_compressed_members: int = MOST_MEMBERS
+    max_zstd_window_bytes: int = 2**ZSTD_WINDOW_LOG
+    min_bytes_per_second: int = SLOWEST
     queue_seconds: float
     head_seconds: float
     body_seconds: float

@@ -54,9 +54,14 @@ class OipExchange:
         self.coding = names[0] if len(names) == 1 and names[0] in CODINGS else ""
 
     @property
+    def is_json(self) -> bool:
+        """See Exchange."""
+        return self.length is None
+
+    @property
     def limit(self) -> tuple[int, str]:
         """See Exchange."""
-        return body_limit(self.settings, json=self.length is None)
+        return body_limit(self.settings, json=self.is_json)
 
     @property
     def tensors_at(self) -> int:

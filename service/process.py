@@ -38,7 +38,7 @@ def run(
         worker=shared is not None,
     )
     gc.collect()
-    gc.freeze()  # what is here stays: to look through it again would take 60 ms, with every request waiting
+    gc.freeze()  # what is here stays: to look through it again would take 50 ms, with every request waiting
     watch(server.turns, settings.watchdog_seconds)
     server.run(list(sockets))
     if not server.started:

@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service.connection import LINGER_SECONDS, Connection, Wait
-from service.cycle import AtOnce, Cycle
+from service.cycle import Answerer, Cycle
 from service.deadlines import SLOWEST, Deadlines, Pace
 from service.descriptors import descriptors
 from service.parser import MAX_HEAD_BYTES, Head, Parser
@@ -64,7 +64,7 @@ class Protocol(Connection):
     ) -> None:
         super().__init__(_loop or asyncio.get_running_loop(), _deadlines(config))
         self.app, self.server_state = config.loaded_app, server_state
-        self._at_once: AtOnce | None = getattr(self.app, "at_once", None)
+        self._at_once: Answerer | None = getattr(self.app, "at_once", None)
         self._scratch = _scratch()
         self._parser = Parser(self)
         self._refused = False  # nothing more is parsed

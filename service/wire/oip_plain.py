@@ -11,7 +11,7 @@ from core.declare import Measure
 from service.wire.oip import DATATYPES, Request, absent_outputs
 from service.wire.tables import Table, table
 from service.wire.tensors import checked_shape, from_bytes
-from service.wire.usual import MOST_HEADER_BYTES, UNUSUAL, Unusual, header, require_keys
+from service.wire.usual import UNUSUAL, USUAL_BYTES, Unusual, header, require_keys
 
 MOST_KNOWN = 256
 Input = tuple[str, str, tuple[int, ...], int, int]
@@ -48,7 +48,7 @@ _known: dict[tuple[Measure, bytes], Header] = {}
 
 def read(body: bytes | bytearray, length: int, measure: Measure) -> Request | None:
     """A request whose first `length` bytes are JSON, in 3 to 8 us where care takes 26; None if it needs care."""
-    if length > MOST_HEADER_BYTES:
+    if length > USUAL_BYTES:
         return None
     text, tail = bytes(body[:length]), memoryview(body)[length:]
     found = _known.get((measure, text))

@@ -1,4 +1,7 @@
-"""JSON text read by simdjson, its nested lists as arrays: what every format that holds JSON begins with."""
+"""JSON text read by simdjson, its nested lists as arrays: what every format that holds JSON begins with.
+
+Longer than other modules, since what is wrong with a text, and where, is found here alone.
+"""
 
 import math
 import re

@@ -11,7 +11,7 @@ from core.errors import InvalidInput
 
 from service.problems import Problem
 
-MOST_HEADER_BYTES = 2**12
+USUAL_BYTES = 2**12
 
 
 class Unusual(Exception):
@@ -23,7 +23,7 @@ UNUSUAL = (Unusual, Problem, InvalidInput, LookupError, TypeError, ValueError, A
 
 def header(text: bytes | bytearray | memoryview) -> dict[str, Any]:
     """The object that `text` holds. Raises Unusual."""
-    if len(text) > MOST_HEADER_BYTES:
+    if len(text) > USUAL_BYTES:
         raise Unusual
     found = orjson.loads(text)
     if type(found) is not dict:

@@ -1,23 +1,32 @@
 """Small requests are answered without the layers of the app, with the same answers; all others are left to them."""
 
-import threading
+import asyncio
+import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from core.declare import Measure
+from service import losses
 from service.app import create_app
 from service.at_once import AtOnce
-from service.losses import MOST_INLINE
-from service.server import config
+from service.cycle import Cycle
+from service.losses import Work
+from service.parser import Head
 from service.settings import Settings
+from service.tracing import Tracing
+from tests import inputs
 from tests.service.bodies import BATCH
 from tests.service.carriers import CARRIERS, Array, Body, carry, infer
 from tests.service.conftest import GOOD, LOSS, serving
-from tests.service.live import listening, served
-from tests.service.raw import LOSSES, OTHER, Answer, Wire, connected, loss, request
+from tests.service.live import listening
+from tests.service.raw import LOSSES, OTHER, Answer, connected, loss, request
 
 OF_EACH_ANSWER = ("server-timing", "x-request-id")
 UNUSUAL = [
@@ -89,10 +98,48 @@ def test_small_requests_are_answered_at_once(address: str, found: list[bool]) ->
     assert found == [True] * (len(CARRIERS) + 1)
 
 
-def test_the_answer_is_that_of_the_app(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [told(asked(address, sent)) for sent in usual()]
-    monkeypatch.setattr(AtOnce, "__call__", lambda *_: None)
-    assert [told(asked(address, sent)) for sent in usual()] == now
+def test_the_answer_is_that_of_the_app(address: str, found: list[bool], measure: Measure) -> None:
+    rng = np.random.default_rng(1)
+    sent = []
+    for reduction in measure.reduction.values:
+        arrays = inputs.request(measure, rng)
+        sent += [
+            spoken(carry(carrier, measure.name, arrays, {"reduction": reduction}, "float32")) for carrier in CARRIERS
+        ]
+    fields = json.dumps({name: array.tolist() for name, array in inputs.request(measure, rng).items()})
+    sent.append(
+        request(
+            fields[:-1].encode() + b', "per_sample": false}', "Accept-Encoding: gzip", path=f"/v1/losses/{measure.name}"
+        )
+    )
+    now = [asked(address, one) for one in sent]
+    assert found == [True] * len(sent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AtOnce, "__call__", lambda *_: None)
+        assert [told(asked(address, one)) for one in sent] == [told(one) for one in now]
+
+
+@pytest.mark.parametrize("setting", ["max_body_bytes", "max_json_bytes"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_small_body_may_be_too_large(setting: str, chunked: bool) -> None:
+    body = infer("cross_entropy", BATCH, {}, binary=False)
+    with listening(**{setting: len(GOOD) - 1}) as address:
+        assert asked(address, request(GOOD, chunked=chunked))[0] == 413
+        assert asked(address, request(body.content, path=body.path, chunked=chunked))[0] == 413
+
+
+def test_the_clock_of_a_request_goes_on(address: str, found: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seconds = Work.prepare, [0.3, 0.0]
+
+    def prepare(work: Work) -> int:
+        time.sleep(seconds.pop(0))
+        return real(work)
+
+    monkeypatch.setattr(Work, "prepare", prepare)
+    late = infer("cross_entropy", BATCH, {"timeout": 200_000}, binary=True)  # microseconds
+    assert asked(address, spoken(late))[0] == 503
+    assert seconds == []
+    assert found == [False]
 
 
 @pytest.mark.parametrize(("sent", "status"), UNUSUAL)
@@ -134,20 +181,43 @@ def test_a_good_request_is_answered_though_what_follows_is_none(address: str) ->
         assert wire.at_end()
 
 
-def test_one_turn_of_the_loop_answers_so_many_and_no_more(found: list[bool]) -> None:
-    settings = Settings(device="cpu", threads=1)
-    app = create_app(settings)
-    assert app.at_once is not None
-    with served(config(app, settings)) as address, connected(address) as wire:
-        app.at_once.losses._inline = MOST_INLINE
-        wire.send(request(GOOD))
-        while not found:
-            time.sleep(0.01)
-        app.at_once.losses._inline = 0  # as the next turn has it
-        assert loss(wire.read()) == LOSSES[GOOD]
-        wire.send(request(GOOD))
-        assert loss(wire.read()) == LOSSES[GOOD]
-    assert found == [False, True]
+def test_one_turn_of_the_loop_answers_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "MOST_INLINE", 3)
+    app = create_app(Settings(device="cpu", threads=1))
+    head = {b"content-type": b"application/json"}
+
+    def ask() -> bool:
+        scope = {"type": "http", "method": "POST", "path": LOSS, "headers": list(head.items())}
+        assert app.at_once is not None
+        return app.at_once(scope | {"lossmeter.headers": head}, GOOD) is not None
+
+    async def turns() -> list[list[bool]]:
+        async with app.router.lifespan_context(app):
+            first = [ask() for _ in range(5)]
+            await asyncio.sleep(0)
+            return [first, [ask() for _ in range(5)]]
+
+    assert asyncio.run(turns()) == [[True] * 3 + [False] * 2] * 2
+
+
+def test_an_answer_waits_until_the_one_before_it_is_taken() -> None:
+    asked_for: list[Any] = []
+    protocol: Any = SimpleNamespace(full=object())
+    cycle = Cycle(protocol, Head({}, length=0, keep_alive=True, awaits_continue=False), app=None)  # type: ignore[arg-type]
+    cycle.end_body()
+    assert not cycle.answer_at_once(lambda *given: asked_for.append(given))
+    protocol.full = None
+    assert not cycle.answer_at_once(lambda *given: asked_for.append(given))
+    assert len(asked_for) == 1
+
+
+def test_it_is_traced_by_its_route(found: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr("service.app.Tracing", lambda: Tracing(exporter))
+    with listening(traces=True) as traced:
+        assert asked(traced, request(GOOD))[0] == 200
+    assert found == [True]
+    assert "POST /v1/losses/{name}" in [span.name for span in exporter.get_finished_spans()]
 
 
 def test_each_is_counted_once(found: list[bool]) -> None:
@@ -176,12 +246,8 @@ def test_other_servers_need_none_of_it(found: list[bool]) -> None:
     assert found == []
 
 
-def test_a_client_that_reads_nothing_is_waited_for(address: str) -> None:
-    """What has been answered and not been read is bounded by what is read of the connection."""
-    many, wire = 3000, Wire(address)
-    sender = threading.Thread(target=lambda: wire.socket.sendall(request(GOOD) * many), daemon=True)
-    sender.start()
-    assert [loss(wire.read()) for _ in range(many)] == [LOSSES[GOOD]] * many
-    sender.join()
-    wire.file.close()
-    wire.socket.close()
+def test_thousands_behind_each_other_are_answered(address: str) -> None:
+    with connected(address) as wire, ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(wire.socket.sendall, request(GOOD) * 3000)
+        assert [loss(wire.read()) for _ in range(3000)] == [LOSSES[GOOD]] * 3000
+        sending.result()

@@ -120,6 +120,8 @@ def test_info_tells_what_runs_and_its_limits(client: TestClient) -> None:
     seconds = {"head_seconds": 10, "body_seconds": 10, "send_seconds": 30, "idle_seconds": 75, "queue_seconds": 0.5}
     of_json = {"max_json_depth": 32, "max_json_keys": 64}
     of_heads = {"max_head_bytes": 2**15, "max_headers": 100, "max_target_bytes": 2**13, "max_small_chunks": 2**16}
+    of_heads |= {"small_chunk_bytes": 2**10, "max_chunk_framing_bytes": 2**14, "min_bytes_per_second": 2**16}
+    of_heads |= {"max_zstd_window_bytes": 2**23, "max_compressed_members": 2**15, "max_safetensors_header_bytes": 2**20}
     assert found["limits"] == sizes | seconds | of_json | of_heads
     assert found["device"] == "cpu"
     assert found["execution_provider"] == "CPUExecutionProvider"
