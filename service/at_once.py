@@ -1,19 +1,21 @@
 """Small requests, answered as soon as they have been read: without a task, messages of ASGI and the layers of the app.
 
 At 64 x 10 those take an eighth of the instructions. Whatever is unusual about a request is left to them, and so is
-whatever is wrong with it: that is found again there, where errors are answered, counted and logged.
+whatever is wrong with it: errors are answered, counted and logged there.
 """
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from core.declare import Measure
+from core.errors import CoreError
 from starlette.types import Scope
 
 from service.body import header
 from service.edge import of_all, request_id
 from service.exchange import Exchange
-from service.losses import Losses
+from service.losses import FAILED, Losses
+from service.problems import Problem
 from service.telemetry import Metrics, Record
 
 _UNUSUAL = frozenset((b"content-encoding", b"x-request-timeout"))  # headers
@@ -46,7 +48,9 @@ class AtOnce:
         record = Record(request_id(header(scope, b"x-request-id")), "POST", scope["path"], measure=measure.name)
         try:
             answered = self.losses.at_once(scope, record, measure, endpoint.exchange(scope, measure), body)
-        except Exception:  # the app finds out for itself what there is to answer
+        except (Problem, CoreError) as error:
+            answered, scope[FAILED] = None, error
+        except Exception:  # the app meets it too, and knows what to say
             answered = None
         if answered is None:
             scope["lossmeter.began"] = record.started

@@ -6,21 +6,18 @@ The work is done off the event loop, but where it is less than the way to anothe
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from time import perf_counter_ns
 
-from core.check import Batch, prepare
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import Cancelled
-from core.reduction import reduce
 from starlette.types import Receive, Scope, Send
 
 from service import schemas
 from service.admission import Admission, Lease
 from service.body import read_body
-from service.codings import compress, content_coding, decoded
-from service.exchange import Answer, Exchange, Reply
+from service.codings import content_coding
+from service.exchange import Answer, Exchange
 from service.memory import LARGE, discard
 from service.patience import Patience
 from service.problems import deadline_exceeded, unavailable
@@ -28,104 +25,13 @@ from service.running import Running
 from service.settings import Settings
 from service.statistics import Spans, Statistics
 from service.telemetry import Record
+from service.work import INLINE_BYTES, INLINE_ELEMENTS, Work
 
 log = logging.getLogger("lossmeter.service")
 
-# Up to here the loop does it: 0.08 ms less of 0.15 at 64 x 10. JSON may be written so that it is slow to read: 64 KiB
-# of it were found to take 20 ms.
-INLINE_BYTES, INLINE_JSON, INLINE_ELEMENTS = 2**16, 2**14, 2**14
-MOST_INLINE = 32  # requests in one turn of the loop, so that probes are asked in between
+FAILED = "lossmeter.failed"  # in the scope of a request that was to be answered at once: what it was refused with
 
-
-@dataclass(slots=True)
-class Work:
-    """One request's way from its body to its answer, in two steps, each on whatever thread."""
-
-    losses: "Losses"
-    measure: Measure
-    engine: Engine
-    exchange: Exchange
-    coding: str
-    lease: Lease
-    patience: Patience
-    limit: tuple[int, str] = field(init=False)  # the exchange's
-    inline: int = field(init=False)  # the most bytes of a body that the event loop reads itself
-    body: bytes | bytearray = b""
-    content: bytes | bytearray = b""  # decompressed
-    spans: Spans = field(init=False)  # from when the body is there
-    reply: Reply = field(init=False)
-    per_sample: bool = field(init=False)
-    batch: Batch = field(init=False)
-    rows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.limit = self.exchange.limit
-        self.inline = INLINE_JSON if self.exchange.is_json else INLINE_BYTES
-
-    def reserve(self, count: int) -> None:
-        """See that there is room for a body of `count` bytes, and that its turn comes soon if it is no small one."""
-        if count > self.inline >= self.lease.bytes:
-            self.losses.admission.require_turn(self.engine.threads)
-        self.lease.hold(count)
-
-    def prepare(self) -> int:
-        """Decode, validate, check: how many elements are to be computed. Raises Problem, ClientGone or CoreError."""
-        self.spans.end("queue")
-        body, self.body = self.body, b""
-        size, most = len(body), self.losses.admission.most_bytes
-        self.content = decoded(
-            body, self.coding, *self.limit, lambda unpacked: self.lease.hold(min(size + unpacked, most))
-        )
-        del body
-        fields, self.reply = self.exchange.decode(self.content)
-        if self.reply.seconds:
-            self.patience.limit(self.reply.seconds)
-            self.patience.require()
-        given = schemas.validate(self.losses.request_models[self.measure.name], self.measure, fields)
-        self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
-        self.spans.end("decode")
-        self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.losses.settings.max_elements)
-        plan = self.batch.plan
-        self.reply.require_room(plan.samples, per_sample=self.per_sample)
-        self.lease.hold(plan.result_bytes * (2 if self.per_sample else 1))  # the answer is made beside them
-        return max(array.size for array in self.batch.arrays.values())
-
-    def finish(self) -> Answer:
-        """Compute, reduce, encode, compress. Raises Problem, ClientGone or CoreError."""
-        result = reduce(self.batch, self.engine.per_sample(self.batch, self.patience.over))
-        if len(self.content) > LARGE:
-            discard(self.content)  # before the answer takes as much again
-        self.spans.end("compute")
-        answer = self.reply.encode(result, per_sample=self.per_sample)
-        if self.batch.plan.result_bytes > LARGE:
-            for values in result.outputs.values():
-                discard(values)
-        if answer.coding:
-            answer = replace(answer, content=compress(answer.content, answer.coding))
-        self.spans.end("encode")
-        self.rows = int(result.totals["count"] + result.totals["ignored"])
-        return answer
-
-    def later(self) -> Answer:
-        """What `finish` does, once its turn has come."""
-        self.patience.require()
-        return self.finish()
-
-    def whole(self) -> Answer:
-        """The whole way, once its turn has come."""
-        self.patience.require()
-        try:
-            self.prepare()
-            return self.finish()
-        finally:
-            discard(self.content)
-            self.forget()
-
-    def forget(self) -> None:
-        """Let go of what is large: an error that was raised here knows this object for as long as it is known."""
-        self.body = self.content = b""
-        with suppress(AttributeError):
-            del self.batch
+MOST_INLINE, TURN_NS = 32, 5 * 10**6  # requests in one turn of the loop, and its time, so that probes are asked
 
 
 class Losses:
@@ -141,7 +47,7 @@ class Losses:
     ) -> None:
         self.measures, self.running, self.settings, self.statistics = measures, running, settings, statistics
         self.admission = admission
-        self._inline = 0  # requests that the loop has read itself in this turn
+        self._inline = self._turn_began = 0  # requests that the loop has read itself in this turn; when that began
         self.request_models = {name: schemas.request_model(measure) for name, measure in measures.items()}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, measure: Measure, exchange: Exchange) -> None:
@@ -167,10 +73,12 @@ class Losses:
             patience = Patience(scope, record.started, self.running)
             if patience.deadline is not None:
                 patience.require()
-            work = Work(self, measure, engine, exchange, coding, lease, patience)
+            work = self._work(measure, engine, exchange, coding, lease, patience)
             try:
                 work.body = await self._body(scope, receive, work)
                 self._began(work, record)
+                if FAILED in scope:
+                    raise scope[FAILED]
                 if len(work.body) > work.inline or coding:
                     if len(work.body) <= work.inline:  # what it unpacks to may be much
                         self.admission.require_turn(engine.threads)
@@ -197,17 +105,25 @@ class Losses:
         loop is not to do the work now. Raises what that raises; the metrics know nothing of it then."""
         engine, _ = self.running.ready()
         with Lease(self.admission) as lease:
-            work = Work(self, measure, engine, exchange, "", lease, Patience(scope, record.started, self.running))
-            if len(body) > min(work.inline, work.limit[0]) or self._inline >= MOST_INLINE:
+            patience = Patience(scope, record.started, self.running)
+            work = self._work(measure, engine, exchange, "", lease, patience)
+            if len(body) > min(work.inline, work.limit[0]) or self._turn_is_full():
                 return None
             self._count_inline()
             work.reserve(len(body))
             work.body = body
             self._began(work, record)
             if work.prepare() > INLINE_ELEMENTS:
+                self.admission.require_turn(engine.threads)  # what has none is not prepared again
                 return None
             answer = work.finish()
         return answer, self._ended(work, record)
+
+    def _work(
+        self, measure: Measure, engine: Engine, exchange: Exchange, coding: str, lease: Lease, patience: Patience
+    ) -> Work:
+        model, most = self.request_models[measure.name], self.settings.max_elements
+        return Work(self.admission, model, most, measure, engine, exchange, coding, lease, patience)
 
     @staticmethod
     def _began(work: Work, record: Record) -> None:
@@ -223,7 +139,7 @@ class Losses:
 
     async def _prepared(self, work: Work) -> int:
         """See Work.prepare; in a later turn of the loop, where this one has done much."""
-        while self._inline >= MOST_INLINE:
+        while self._turn_is_full():
             await asyncio.sleep(0)
         self._count_inline()
         return work.prepare()
@@ -232,7 +148,11 @@ class Losses:
         """The loop does the work of one more request in this turn."""
         if not self._inline:
             asyncio.get_running_loop().call_soon(self._next_turn)
+            self._turn_began = perf_counter_ns()
         self._inline += 1
+
+    def _turn_is_full(self) -> bool:
+        return self._inline >= MOST_INLINE or (self._inline > 0 and perf_counter_ns() - self._turn_began > TURN_NS)
 
     def _next_turn(self) -> None:
         self._inline = 0

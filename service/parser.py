@@ -11,6 +11,7 @@ httptools sets no limits, and joins the parts of a header or target that arrives
 head takes more than MAX_HEAD_BYTES, and no chunked body much more than its data.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,7 @@ MAX_FRAMING_BYTES = 2**14  # of extensions and the like of chunks, beyond FAIR_B
 FAIR_BYTES = 16
 
 _FRAMING = (b"content-length", b"transfer-encoding")
+_HOST = re.compile(rb"[\w.~!$&'()*+;=%:\[\]-]*", re.ASCII)  # RFC 3986, less the comma: a proxy joins two Hosts with one
 
 
 @dataclass(slots=True)
@@ -187,6 +189,8 @@ class Parser:
         known, hosts = joined(self._headers), [name for name, _ in self._headers].count(b"host")
         if hosts != 1 and (hosts or version == "1.1"):
             raise malformed(f"the request has {hosts} Host headers, but must have one")
+        if hosts and not _HOST.fullmatch(known[b"host"]):
+            raise malformed(f"the Host is {str(known[b'host'][:80], 'latin-1')!r}, but must be a host and its port")
         codings = known.get(b"transfer-encoding", b"")
         if codings and codings.lower() != b"chunked":
             raise Problem(501, f"the transfer coding {str(codings[:64], 'latin-1')!r} is not spoken, only chunked")

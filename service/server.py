@@ -96,7 +96,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal, for the loop to act on."""
         if not self.started:
-            os._exit(0)  # nobody is served yet
+            if sig != signal.SIGHUP:
+                os._exit(0)  # nobody is served yet
+            return
         again = sig == signal.SIGTERM and self._terminated
         if again and self.worker:
             return  # a service manager may tell the workers and the supervisor, which tells them too

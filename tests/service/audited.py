@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from service.__main__ import main
+from service.command import main
 
 QUIET = ("builtins.", "object.", "sys.")
 

@@ -276,7 +276,7 @@ def test_a_stopping_service_says_so() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts all that a process maps")
 def test_a_process_without_memory_refuses_and_goes_on() -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (600 * 2**20,) * 2)"
-    script = f"{limited}; import service.__main__ as command; command.main([])"
+    script = f"{limited}; import service.command as command; command.main([])"
     port = free_port()
     with started(program=("-c", script), PORT=str(port), THREADS="2", LOG_LEVEL="warning") as process:
         wait_until_ready(process, port)

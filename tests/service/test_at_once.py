@@ -1,26 +1,17 @@
 """Small requests are answered without the layers of the app, with the same answers; all others are left to them."""
 
-import asyncio
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from core.declare import Measure
-from service import losses
 from service.app import create_app
 from service.at_once import AtOnce
-from service.cycle import Cycle
-from service.losses import Work
-from service.parser import Head
 from service.settings import Settings
-from service.tracing import Tracing
 from tests import inputs
 from tests.service.bodies import BATCH
 from tests.service.carriers import CARRIERS, Array, Body, carry, infer
@@ -79,6 +70,15 @@ def usual() -> list[bytes]:
     return [*forms, request(GOOD, chunked=True)]
 
 
+def squared(size: int, **said: Any) -> Body:
+    """Inputs that broadcast to the square of `size` elements."""
+    ones: dict[str, Array] = {
+        "log_probabilities": np.ones((size, 1), np.float16),
+        "targets": np.ones((1, size), np.float16),
+    }
+    return infer("kl_div", ones, said, binary=True)
+
+
 def told(answer: Answer) -> Answer:
     """An answer without what differs from one to the next."""
     status, headers, content = answer
@@ -128,20 +128,6 @@ def test_a_small_body_may_be_too_large(setting: str, chunked: bool) -> None:
         assert asked(address, request(body.content, path=body.path, chunked=chunked))[0] == 413
 
 
-def test_the_clock_of_a_request_goes_on(address: str, found: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seconds = Work.prepare, [0.3, 0.0]
-
-    def prepare(work: Work) -> int:
-        time.sleep(seconds.pop(0))
-        return real(work)
-
-    monkeypatch.setattr(Work, "prepare", prepare)
-    late = infer("cross_entropy", BATCH, {"timeout": 200_000}, binary=True)  # microseconds
-    assert asked(address, spoken(late))[0] == 503
-    assert seconds == []
-    assert found == [False]
-
-
 @pytest.mark.parametrize(("sent", "status"), UNUSUAL)
 def test_what_is_unusual_is_left_to_the_app(address: str, found: list[bool], sent: bytes, status: int) -> None:
     assert asked(address, sent)[0] == status
@@ -153,16 +139,6 @@ def test_a_body_that_comes_later_is_left_to_the_app(address: str, found: list[bo
         wire.send(request(GOOD)[:-5], GOOD[-5:], pause=0.05)
         assert loss(wire.read()) == LOSSES[GOOD]
     assert found == []
-
-
-def test_what_is_much_to_compute_is_left_to_a_thread(address: str, found: list[bool]) -> None:
-    for size in (2**6, 2**8):  # which broadcast to its square
-        ones: dict[str, Array] = {
-            "log_probabilities": np.ones((size, 1), np.float16),
-            "targets": np.ones((1, size), np.float16),
-        }
-        assert asked(address, spoken(infer("kl_div", ones, {}, binary=True)))[0] == 200
-    assert found == [True, False]
 
 
 def test_requests_behind_each_other_are_answered_in_order(address: str) -> None:
@@ -179,59 +155,6 @@ def test_a_good_request_is_answered_though_what_follows_is_none(address: str) ->
         assert loss(wire.read()) == LOSSES[GOOD]
         assert wire.read()[0] == 400
         assert wire.at_end()
-
-
-def test_one_turn_of_the_loop_answers_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MOST_INLINE", 3)
-    app = create_app(Settings(device="cpu", threads=1))
-    head = {b"content-type": b"application/json"}
-
-    def ask() -> bool:
-        scope = {"type": "http", "method": "POST", "path": LOSS, "headers": list(head.items())}
-        assert app.at_once is not None
-        return app.at_once(scope | {"lossmeter.headers": head}, GOOD) is not None
-
-    async def turns() -> list[list[bool]]:
-        async with app.router.lifespan_context(app):
-            first = [ask() for _ in range(5)]
-            await asyncio.sleep(0)
-            return [first, [ask() for _ in range(5)]]
-
-    assert asyncio.run(turns()) == [[True] * 3 + [False] * 2] * 2
-
-
-def test_an_answer_waits_until_the_one_before_it_is_taken() -> None:
-    asked_for: list[Any] = []
-    protocol: Any = SimpleNamespace(full=object())
-    cycle = Cycle(protocol, Head({}, length=0, keep_alive=True, awaits_continue=False), app=None)  # type: ignore[arg-type]
-    cycle.end_body()
-    assert not cycle.answer_at_once(lambda *given: asked_for.append(given))
-    protocol.full = None
-    assert not cycle.answer_at_once(lambda *given: asked_for.append(given))
-    assert len(asked_for) == 1
-
-
-def test_it_is_traced_by_its_route(found: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    exporter = InMemorySpanExporter()
-    monkeypatch.setattr("service.app.Tracing", lambda: Tracing(exporter))
-    with listening(traces=True) as traced:
-        assert asked(traced, request(GOOD))[0] == 200
-    assert found == [True]
-    assert "POST /v1/losses/{name}" in [span.name for span in exporter.get_finished_spans()]
-
-
-def test_each_is_counted_once(found: list[bool]) -> None:
-    with listening() as fresh, connected(fresh) as wire:
-        for body in (GOOD, b"{", GOOD):
-            wire.send(request(body))
-            wire.read()
-        wire.send(request(None, method="GET", path="/metrics"))
-        text = wire.read()[2].decode()
-    assert found == [True, False, True, False]
-    assert 'lossmeter_requests_total{measure="cross_entropy",status="200"} 2.0' in text
-    assert 'lossmeter_requests_total{measure="cross_entropy",status="400"} 1.0' in text
-    assert 'lossmeter_batch_samples_count{measure="cross_entropy"} 2.0' in text
-    assert "lossmeter_in_flight_requests 1.0" in text  # this one
 
 
 def test_layers_that_do_more_are_not_left_out() -> None:

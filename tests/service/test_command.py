@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import core
-from service import __main__ as command
+from service import command
 from service.server import Server
 from service.settings import Settings
 
@@ -23,7 +23,6 @@ def served(monkeypatch: pytest.MonkeyPatch, starts: bool = True) -> list[Any]:
         calls.append(server.config)
 
     monkeypatch.setattr(Server, "run", run)
-    monkeypatch.setattr(command, "end_on_signals", lambda: None)
     monkeypatch.setattr("faulthandler.enable", lambda: None)
     monkeypatch.setattr("service.process.watch", lambda turns, seconds: None)
     monkeypatch.setattr("service.process.leave_stuck_threads", lambda: None)

@@ -13,6 +13,7 @@ from core.engine import Engine
 from service import losses
 from service.app import create_app
 from service.settings import Settings
+from service.work import Work
 from tests.service.conftest import GOOD, JSON, LOSS, serving
 from tests.service.live import listening
 from tests.service.raw import connected, loss, request
@@ -84,13 +85,13 @@ def test_the_loop_reads_no_more_than_so_many_requests_in_a_turn(monkeypatch: pyt
     monkeypatch.setattr(losses, "MOST_INLINE", 3)
     read: list[int] = []  # the turn in which each was
     turn = 0
-    real = losses.Work.prepare
+    real = Work.prepare
 
-    def prepare(work: losses.Work) -> int:
+    def prepare(work: Work) -> int:
         read.append(turn)
         return real(work)
 
-    monkeypatch.setattr(losses.Work, "prepare", prepare)
+    monkeypatch.setattr(Work, "prepare", prepare)
     app = create_app(Settings(device="cpu", threads=2))
 
     async def ask() -> None:

@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
-from service import __main__ as command
+from service import command
 from service.settings import Settings
 from tests.service.bodies import INFER
 from tests.service.conftest import GOOD, JSON, LOSS, problem, serving

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service import __main__ as command
+from service import command
 from service.keys import MOST_FILE_BYTES, Keys
 from service.settings import Settings, SettingsError, load
 

@@ -66,6 +66,20 @@ def test_a_request_has_one_host(address: str, name: str) -> None:
     assert refused(address, NO_HOST[name])[0] == 400
 
 
+@pytest.mark.parametrize("host", ["a b", "a, b", "http://a/", "a@b", "\xe4"])
+def test_the_host_is_a_host(address: str, host: str) -> None:
+    status, _, content = refused(address, request(GOOD).replace(HOST, f"Host: {host}\r\n".encode("latin-1")))
+    assert status == 400
+    assert "the Host is" in json.loads(content)["detail"]
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "a-b.c_d:8000", "127.0.0.1:1", "[::1]:8000", "[fe80::1%25eth0]"])
+def test_every_host_is_taken(address: str, host: str) -> None:
+    with connected(address) as wire:
+        wire.send(request(GOOD).replace(HOST, f"Host: {host}\r\n".encode()))
+        assert loss(wire.read()) == LOSSES[GOOD]
+
+
 @pytest.mark.parametrize("version", OTHER_VERSIONS)
 def test_other_versions_of_http_are_not_spoken(address: str, version: str) -> None:
     assert refused(address, OTHER_VERSIONS[version])[0] in (400, 505)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service import __main__ as command
+from service import command
 from service.settings import Settings, SettingsError, load, unknown
 
 DEFAULTS = {

@@ -229,7 +229,7 @@ print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "op
 
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
 def test_without_the_packages_the_start_ends_with_one_line(missing: str) -> None:
-    script = f"import sys; sys.modules['{missing}'] = None; import service.__main__ as command; command.main([])"
+    script = f"import sys; sys.modules['{missing}'] = None; import service.command as command; command.main([])"
     with started(program=("-c", script), PORT=str(free_port()), TRACES="true") as process:
         code, lines = ended(process)
     assert code == 2

@@ -20,7 +20,7 @@ from tests.service.wires import HANG_SECONDS
 FILES = 64
 SCRIPT = (
     f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}));"
-    " import service.__main__ as command; command.main([])"
+    " import service.command as command; command.main([])"
 )
 
 
