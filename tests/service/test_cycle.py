@@ -174,11 +174,11 @@ def test_an_answer_waits_for_a_client_that_reads_slowly_and_ends_with_one_that_h
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(4)
         await send(start((b"content-length", b"0")))
         await send(body())
 
-    with app(answer, timeout_keep_alive=1) as address, connected(address) as wire:
+    with app(answer, timeout_keep_alive=3) as address, connected(address) as wire:
         for path in ("/", "/slow", "/"):
             wire.send(request(None, method="GET", path=path))
             assert wire.read()[0] == 200

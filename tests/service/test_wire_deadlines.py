@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,10 +17,11 @@ from service.settings import Settings
 from tests.service.conftest import GOOD, LOSS
 from tests.service.live import listening
 from tests.service.raw import CHUNKED, H2C, JSON_TYPE, LOSSES, OTHER, SIZED, Wire, connected, loss, request
-from tests.service.test_cycle import LARGE, app, body, start
+from tests.service.test_cycle import LARGE, SECONDS, app, body, start
 from tests.service.wires import assert_unharmed, only_answer, refusal
 
-SHORT: dict[str, Any] = {"head_seconds": 0.5, "body_seconds": 0.5, "send_seconds": 0.5, "idle_seconds": 3}
+# Long enough for a machine that stands still for a second.
+SHORT: dict[str, Any] = {"head_seconds": 2, "body_seconds": 2, "send_seconds": 2, "idle_seconds": 7}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_a_silent_connection_is_closed(address: str) -> None:
 
 @pytest.mark.parametrize("place", [1, 5, 17, 30, -1])
 def test_half_a_head_is_answered_with_408(address: str, place: int) -> None:
-    assert "HEAD_SECONDS, 0.5" in refusal(only_answer(address, request(GOOD).split(GOOD)[0][:place]), 408)
+    assert "HEAD_SECONDS, 2" in refusal(only_answer(address, request(GOOD).split(GOOD)[0][:place]), 408)
 
 
 def test_no_byte_puts_off_the_end_of_a_head(address: str) -> None:
@@ -71,7 +73,7 @@ def test_the_next_head_has_its_time_from_its_first_byte(address: str) -> None:
         for _ in range(2):
             wire.send(request(GOOD))
             assert loss(wire.read()) == LOSSES[GOOD]
-            time.sleep(0.8)
+            time.sleep(2.5)
         wire.send(request(GOOD)[:20])
         refusal(wire.read(), 408)
         assert wire.at_end()
@@ -96,7 +98,7 @@ UNFINISHED = {
 def test_a_body_that_stalls_is_answered_with_408(address: str, name: str) -> None:
     status, headers, content = only_answer(address, UNFINISHED[name])
     assert (status, headers["connection"]) == (408, "close")
-    assert b"BODY_SECONDS, 0.5" in content
+    assert b"BODY_SECONDS, 2" in content
 
 
 def test_a_body_that_stalls_behind_another_request_is_answered_in_its_turn(address: str) -> None:
@@ -122,17 +124,20 @@ def test_a_body_that_drips_is_answered_with_408(address: str) -> None:
 
 
 def test_a_body_that_takes_longer_than_its_idle_time_but_keeps_coming_is_taken(address: str) -> None:
-    content = b" " * 200_000 + GOOD
+    content = b" " * 1_200_000 + GOOD
     with connected(address) as wire:
         wire.send(request(None, JSON_TYPE, f"Content-Length: {len(content)}"))
-        wire.send(*(content[start : start + 40_000] for start in range(0, len(content), 40_000)), pause=0.2)
+        wire.send(*(content[start : start + 200_000] for start in range(0, len(content), 200_000)), pause=0.5)
         assert loss(wire.read()) == LOSSES[GOOD]
 
 
 def test_the_clock_of_a_body_stands_still_while_nobody_asks_for_it() -> None:
+    asked = threading.Event()
+
     @impatient
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(4)
+        asked.set()
         size, more = 0, True
         while more:
             message = await receive()
@@ -144,7 +149,8 @@ def test_the_clock_of_a_body_stands_still_while_nobody_asks_for_it() -> None:
     with app(late) as address:
         with connected(address) as wire:  # more than is read without being asked for, and the rest later than that
             wire.send(request(None, f"Content-Length: {2**18}"), LARGE[: 2**17])
-            time.sleep(3.8)
+            assert asked.wait(SECONDS)
+            time.sleep(0.3)
             wire.send(LARGE[: 2**17])
             assert wire.read()[2] == b"%d" % 2**18
         with connected(address) as wire:  # which the client sends only when asked
@@ -162,22 +168,28 @@ def test_a_client_that_was_asked_for_its_body_has_its_time_from_then(address: st
         assert wire.at_end()
 
 
-def large_answers() -> Any:
+def large_answers(over: threading.Event) -> Any:
+    """An app that says when its answer is sent, or given up."""
+
     @impatient
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start((b"content-length", b"%d" % (2 * len(LARGE)))))
         await send(body(LARGE, more=True))
-        await send(body(LARGE))
+        try:
+            await send(body(LARGE))  # not before the first half is taken
+        finally:
+            over.set()
 
     return answer
 
 
 @pytest.mark.parametrize("header", ["Connection: close", "Connection: keep-alive"])
 def test_an_answer_that_is_not_read_is_given_up(header: str) -> None:
-    with app(large_answers()) as address, connected(address) as wire:
+    over = threading.Event()
+    with app(large_answers(over)) as address, connected(address) as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
         wire.send(request(None, header, method="GET"))
-        time.sleep(3)
+        assert over.wait(SECONDS)
         received = 0
         try:
             while piece := wire.socket.recv(2**20):
@@ -188,11 +200,11 @@ def test_an_answer_that_is_not_read_is_given_up(header: str) -> None:
 
 
 def test_an_answer_that_is_read_slowly_is_sent_whole() -> None:
-    with app(large_answers()) as address, connected(address) as wire:
+    with app(large_answers(threading.Event())) as address, connected(address) as wire:
         wire.send(request(None, method="GET"))
         received = 0
         while received < 2 * len(LARGE):
-            time.sleep(0.1)
+            time.sleep(0.25)
             piece = wire.socket.recv(2**20, socket.MSG_WAITALL if received + 2**20 < 2 * len(LARGE) else 0)
             assert piece
             received += len(piece)
@@ -203,7 +215,7 @@ def test_a_connection_is_kept_for_the_idle_time_and_no_longer(address: str) -> N
         for _ in range(3):
             wire.send(request(GOOD))
             assert loss(wire.read()) == LOSSES[GOOD]
-            time.sleep(1)
+            time.sleep(3.6)
         assert wire.at_end()
 
 
