@@ -40,6 +40,15 @@ async def looks(count: int) -> None:
     await asyncio.sleep(count * LOOK * 2)
 
 
+async def trimmed(trim: Trim, times: int) -> None:
+    """It is called until it was called `times`, and no more; the limit only keeps a failing test from hanging."""
+    async with asyncio.timeout(60):
+        while trim.times < times:
+            await looks(1)
+    await looks(5)
+    assert trim.times == times
+
+
 def test_it_is_given_back_once_after_the_last_request() -> None:
     async def run() -> None:
         trim = Trim()
@@ -51,8 +60,7 @@ def test_it_is_given_back_once_after_the_last_request() -> None:
             for _ in range(3):
                 metrics.begin()
                 metrics.end(Record("id", "POST", "/", measure="kl_div"))
-            await looks(5)
-            assert trim.times == times
+            await trimmed(trim, times)
         task.cancel()
 
     asyncio.run(run())
@@ -68,8 +76,7 @@ def test_nothing_is_given_back_while_a_request_is_answered() -> None:
         await looks(5)
         assert trim.times == 0
         metrics.end(Record("id", "POST", "/", measure="kl_div"))
-        await looks(5)
-        assert trim.times == 1
+        await trimmed(trim, 1)
         task.cancel()
 
     asyncio.run(run())
