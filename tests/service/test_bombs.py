@@ -21,7 +21,7 @@ from service.problems import Problem
 from service.schemas import request_model, validate
 from service.wire import oip_request
 from service.wire.json import decode, encode
-most = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2])) + 20  # the imports are no part of the work
+most = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2])) + 60  # the imports are no part of the work
 resource.setrlimit(resource.RLIMIT_CPU, (most, most))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -52,7 +52,7 @@ else:
 
 
 def outcome(work: str, given: bytes = b"") -> str:
-    """What `work` came to within 3 GiB and 20 seconds of CPU time, `given` on its standard input."""
+    """What `work` came to within 3 GiB and 60 seconds of CPU time, `given` on its standard input."""
     code = CONFINED.replace("ANSWER", work)
     done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=False)
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()[-500:]}"

@@ -11,7 +11,7 @@ from tests.service.hostile import inference, native, refusal
 
 PATHS = [LOSS, INFER]
 LIMIT = "nested deeper than 32 lists, the limit"
-MOST_SECONDS = 10  # a generous bound on what takes a tenth of it, so that no way through it grows with the square
+MOST_SECONDS = 30  # of CPU time: many times what any of it takes, and far less than what grows with the square
 
 
 def keys(count: int) -> bytes:
@@ -44,9 +44,9 @@ def test_what_is_nested_too_deep_is_refused_at_once(
 ) -> None:
     inner = b"1" if closing else b""
     body = b"".join([head, opening * depth, inner, closing * depth, tail])
-    began = time.monotonic()
+    began = time.process_time()
     status, detail = refusal(client, path, body)
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_SECONDS
     assert (status, detail) == (400, f"the body is {LIMIT}")
 
 
@@ -78,9 +78,9 @@ def test_a_text_that_is_only_broken_is_not_called_deep(client: TestClient, text:
     ],
 )
 def test_too_many_keys_are_refused_at_once(client: TestClient, path: str, body: bytes, what: str, count: int) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert refusal(client, path, body % keys(count)) == (400, f"{what} has more than 64 keys, the limit")
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_SECONDS
 
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "1" + "0" * 400, "9" * 4400])
@@ -114,9 +114,9 @@ def test_what_is_no_json_inside_a_wrong_input_is_no_failure(client: TestClient, 
 def test_many_wrong_entries_are_one_small_refusal(client: TestClient, entry: str) -> None:
     many = "[" + f"{entry}, " * 100_000 + f"{entry}]"
     for path, body in (native(many), inference(many, shape="[100001]")):
-        began = time.monotonic()
+        began = time.process_time()
         status, detail = refusal(client, path, body)
-        assert time.monotonic() - began < MOST_SECONDS
+        assert time.process_time() - began < MOST_SECONDS
         assert status == (422 if path == LOSS else 400)
         assert "targets" in detail
 
