@@ -21,13 +21,17 @@ from tests.service.test_server import ask, ended, free_port, started, wait_until
 
 PROBES = ("/readyz", "/v2/health/ready", "/v2/models/kl_div/ready", "/v2/models/kl_div/versions/1/ready")
 BINARY = "Content-Type: application/x-safetensors"
+LONGER_CALL = """
+    from service import server
+    server.LAST_CALL_SECONDS *= 5
+"""
 LONG = request(None, BINARY, f"Content-Length: {len(LARGE)}", path="/v1/losses/kl_div") + LARGE
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_clients_that_follow_readyz_lose_no_request(workers: str) -> None:
     port = free_port()
-    with started(PORT=str(port), WORKERS=workers, DRAIN_SECONDS="2", LOG_LEVEL="error") as process:
+    with started(PORT=str(port), WORKERS=workers, DRAIN_SECONDS="5", LOG_LEVEL="error") as process:
         wait_until_ready(process, port)
         with clients(port, 8, follow_seconds=0.1) as tally:
             until(lambda: tally.answered > 100)
@@ -40,7 +44,7 @@ def test_clients_that_follow_readyz_lose_no_request(workers: str) -> None:
 
 def test_while_it_drains_only_probes_are_refused() -> None:
     port = free_port()
-    with started(PORT=str(port), DRAIN_SECONDS="3") as process:
+    with started(PORT=str(port), DRAIN_SECONDS="6") as process:
         wait_until_ready(process, port)
         with connected(f"127.0.0.1:{port}") as idle, connected(f"127.0.0.1:{port}") as second:
             for wire in (idle, second):
@@ -70,9 +74,9 @@ def test_while_it_drains_only_probes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("drain", ["0", "1"])
-def test_who_connected_before_is_answered(drain: str) -> None:
-    port = free_port()
-    with started(PORT=str(port), DRAIN_SECONDS=drain) as process:
+def test_who_connected_before_is_answered(tmp_path: Path, drain: str) -> None:
+    port, patient = free_port(), program(tmp_path, LONGER_CALL)
+    with started(program=patient, PORT=str(port), DRAIN_SECONDS=drain) as process:
         wait_until_ready(process, port)
         with connected(f"127.0.0.1:{port}") as wire:
             time.sleep(0.05)  # it is accepted
@@ -104,15 +108,21 @@ def test_who_waits_to_be_accepted_is_answered() -> None:
                 assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
+def until_answering(port: int, count: int) -> None:
+    """Until so many requests are being answered, and the one that asks."""
+    wanted = f"lossmeter_in_flight_requests {count + 1}.0".encode()
+    until(lambda: wanted in ask(port, "GET", "/metrics")[1].splitlines())
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_work_that_does_not_end_is_answered_with_503_and_left(tmp_path: Path, workers: str) -> None:
     port, stuck = free_port(), program(tmp_path, STUCK_WORK)
-    with started(program=stuck, PORT=str(port), WORKERS=workers, GRACE_SECONDS="1") as process:
+    with started(program=stuck, PORT=str(port), WORKERS=workers, GRACE_SECONDS="4") as process:
         wait_until_ready(process, port)
         with connected(f"127.0.0.1:{port}") as wire, connected(f"127.0.0.1:{port}") as upload:
             wire.send(LONG)
             upload.send(LONG[:-100])
-            time.sleep(0.2)
+            until_answering(port, 2)
             process.terminate()
             for one in (wire, upload):
                 status, headers, body = one.read()
@@ -136,15 +146,16 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, last: signal.Signals, w
         wait_until_ready(process, port)
         with connected(f"127.0.0.1:{port}") as wire:
             wire.send(LONG)
-            for one in (signal.SIGTERM, last):
-                time.sleep(0.3)
-                process.send_signal(one)
+            until_answering(port, 1)
+            process.send_signal(signal.SIGTERM)
+            until(lambda: ask(port, "GET", "/readyz")[0] == 503)  # two signals of one kind may come as one
+            process.send_signal(last)
             assert ended(process)[0] == 0
 
 
 def test_a_service_manager_may_signal_every_process() -> None:
     port = free_port()
-    with started(PORT=str(port), DRAIN_SECONDS="1", WORKERS="2", LOG_LEVEL="error") as process:
+    with started(PORT=str(port), DRAIN_SECONDS="4", WORKERS="2", LOG_LEVEL="error") as process:
         wait_until_ready(process, port)
         with clients(port, 4, follow_seconds=0.1) as tally:
             until(lambda: tally.answered > 50)
