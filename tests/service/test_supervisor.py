@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,21 @@ from tests.service.test_server import ask, ended, free_port, started, wait_until
 from tests.service.test_watchdog import THREE
 from tests.service.test_workers import children, until_both
 
+TELLS = """
+    from pathlib import Path
+    if __name__ == "__main__":
+        from service.supervisor import Supervisor
+        turn = Supervisor._turn
+        def turn_and_tell(self, passed):
+            turn(self, passed)
+            if self.complete and not self.old and not self.newcomer:
+                Path({told!r}).touch()
+        Supervisor._turn = turn_and_tell
+"""
+ALWAYS_YOUNG = """
+    from service import supervisor
+    supervisor.YOUNG_SECONDS = 1e9
+"""
 FAILS_ONCE_TOLD = """
     from pathlib import Path
     if __name__ != "__main__" and Path({flag!r}).exists():
@@ -34,14 +50,45 @@ OTHER_GRAPHS = """
 
 
 @contextmanager
-def two(program: tuple[str, ...] = ("-m", "service"), **settings: str) -> Iterator[tuple[Popen[str], int]]:
-    """Two workers that are ready, and their port."""
-    port = free_port()
-    with started(program=program, PORT=str(port), WORKERS="2", **settings) as process:
+def two(folder: Path, change: str = "", **settings: str) -> Iterator[tuple[Popen[str], int]]:
+    """Two workers that are ready, as their supervisor knows, and their port."""
+    port, changed = free_port(), program(folder, TELLS.format(told=str(folder / "settled")) + change)
+    with started(program=changed, PORT=str(port), WORKERS="2", **settings) as process:
         wait_until_ready(process, port)
         until_both(port)
-        time.sleep(0.5)  # the supervisor knows it too
+        until_settled(folder)
         yield process, port
+
+
+def until_settled(folder: Path) -> None:
+    """Until the supervisor has looked once more, and does not start or restart."""
+    told = folder / "settled"
+    told.unlink(missing_ok=True)
+    until(told.exists)
+
+
+class Log(threading.Thread):
+    """What a process writes, as it does."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        super().__init__(daemon=True)
+        self.process, self.lines = process, list[str]()
+        self.start()
+
+    def run(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def count(self, what: str) -> int:
+        """The lines with `what` in them, so far."""
+        return sum(what in line for line in self.lines)
+
+    def ended(self) -> tuple[int, list[str]]:
+        """The exit code and what was written; the limits only keep a hung test from hanging the rest."""
+        code = self.process.wait(90)
+        self.join(90)
+        return code, self.lines
 
 
 def other_than(process: Popen[str], before: list[int]) -> list[int]:
@@ -57,8 +104,10 @@ def other_than(process: Popen[str], before: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_worker_that_dies_or_is_stopped_is_replaced_and_loses_only_its_own(how: signal.Signals) -> None:
-    with two(LOG_LEVEL="error") as (process, port):
+def test_a_worker_that_dies_or_is_stopped_is_replaced_and_loses_only_its_own(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    with two(tmp_path, LOG_LEVEL="error") as (process, port):
         first, second = children(process.pid)
         with clients(port, 8, follow_seconds=30) as tally:
             until(lambda: tally.answered > 50)
@@ -76,14 +125,13 @@ def test_a_worker_that_dies_or_is_stopped_is_replaced_and_loses_only_its_own(how
 
 
 def test_a_stuck_worker_says_where_and_is_replaced(tmp_path: Path) -> None:
-    with two(program(tmp_path, STUCK_LOOP)) as (process, port):
+    with two(tmp_path, STUCK_LOOP) as (process, port):
         before = children(process.pid)
         with connected(f"127.0.0.1:{port}") as wire:
             wire.send(request(THREE))
             assert wire.at_end()
         assert ask(port, "POST", LOSS, GOOD)[0] == 200
-        until(lambda: len(children(process.pid)) == 2)
-        assert len(set(children(process.pid)) & set(before)) == 1
+        until(lambda: len(found := children(process.pid)) == 2 and len(set(found) & set(before)) == 1)
         process.terminate()
         code, lines = ended(process)
     assert code == 0
@@ -115,30 +163,31 @@ def test_a_bad_setting_ends_the_start_before_any_worker() -> None:
 @pytest.mark.parametrize("code", [1, 3])
 def test_workers_that_die_again_and_again_are_started_ever_more_rarely(tmp_path: Path, code: int) -> None:
     flag = tmp_path / "fail"
-    broken = program(tmp_path, FAILS_ONCE_TOLD.format(flag=str(flag), code=code))
-    with two(broken, LOG_LEVEL="error") as (process, port):
+    broken = ALWAYS_YOUNG + FAILS_ONCE_TOLD.format(flag=str(flag), code=code)
+    with two(tmp_path, broken, LOG_LEVEL="error") as (process, port):
+        log = Log(process)
         flag.touch()
         os.kill(children(process.pid)[0], signal.SIGKILL)
-        time.sleep(6)
+        until(lambda: log.count("has died") >= 3)
         assert ask(port, "POST", LOSS, GOOD)[0] == 200
         flag.unlink()
         until(lambda: len(children(process.pid)) == 2)
         process.terminate()
-        exit_code, lines = ended(process)
+        exit_code, lines = log.ended()
     assert exit_code == 0
     pauses = [float(found) for line in lines for found in re.findall(r"has died: .* started in (\S+) s", line)]
     assert pauses[:3] == [0, 1, 2]
     assert len(pauses) <= 5
 
 
-def test_a_rolling_restart_loses_nothing_and_answers_signals() -> None:
-    with two(DRAIN_SECONDS="0.5", LOG_LEVEL="warning") as (process, port):
+def test_a_rolling_restart_loses_nothing_and_answers_signals(tmp_path: Path) -> None:
+    with two(tmp_path, DRAIN_SECONDS="2", LOG_LEVEL="warning") as (process, port):
         before = children(process.pid)
         with clients(port, 8, follow_seconds=0.05) as tally, connected(f"127.0.0.1:{port}") as kept:
             kept.send(request())
             kept.read()
             process.send_signal(signal.SIGHUP)
-            time.sleep(0.2)
+            until(lambda: len(children(process.pid)) == 3)
             process.send_signal(signal.SIGHUP)  # which is answered with a line
             other_than(process, before)
             assert kept.at_end()
@@ -146,6 +195,7 @@ def test_a_rolling_restart_loses_nothing_and_answers_signals() -> None:
         assert tally.turned_away == 0
         for gauge in (b"lossmeter_ready_workers 2.0", b"lossmeter_in_flight_limit_bytes 4.294967296e+09"):
             until(lambda wanted=gauge: wanted in ask(port, "GET", "/metrics")[1])  # without those that have left
+        until_settled(tmp_path)
         process.send_signal(signal.SIGHUP)
         until(lambda: len(children(process.pid)) == 3)
         process.terminate()  # in the middle of it
@@ -157,19 +207,20 @@ def test_a_rolling_restart_loses_nothing_and_answers_signals() -> None:
 
 def test_a_new_worker_that_does_not_get_ready_leaves_the_old_ones(tmp_path: Path) -> None:
     flag = tmp_path / "fail"
-    broken = program(tmp_path, FAILS_ONCE_TOLD.format(flag=str(flag), code=3))
-    with two(broken, LOG_LEVEL="error") as (process, port):
+    broken = FAILS_ONCE_TOLD.format(flag=str(flag), code=3)
+    with two(tmp_path, broken, LOG_LEVEL="error") as (process, port):
+        log = Log(process)
         before = children(process.pid)
         flag.touch()
         with clients(port, 4, follow_seconds=0.05) as tally:
             process.send_signal(signal.SIGHUP)
-            until(lambda: len(children(process.pid)) == 3)
-            until(lambda: len(children(process.pid)) == 2)
+            until(lambda: log.count("did not get ready"))
+            until_settled(tmp_path)
             time.sleep(0.5)
             assert children(process.pid) == before
         assert (tally.failed, tally.turned_away) == ([], 0)
         process.terminate()
-        code, lines = ended(process)
+        code, lines = log.ended()
     assert code == 0
     assert len(lines) == 1
     assert "the old ones stay" in lines[0]
