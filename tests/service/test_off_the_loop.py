@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import losses
+from service.work import Work
 from tests.service.carriers import CARRIERS, Body, carry
 from tests.service.conftest import GOOD, JSON, LOSS
 from tests.service.live import listening
@@ -24,14 +24,14 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     found: Steps = []
 
     def watched(name: str, real: Any) -> Any:
-        def watch(work: losses.Work) -> Any:
+        def watch(work: Work) -> Any:
             found.append((name, threading.current_thread().name))
             return real(work)
 
         return watch
 
     for name in ("prepare", "finish"):
-        monkeypatch.setattr(losses.Work, name, watched(name, getattr(losses.Work, name)))
+        monkeypatch.setattr(Work, name, watched(name, getattr(Work, name)))
     return found
 
 

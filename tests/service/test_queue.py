@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.engine import Engine
-from service import losses
 from service.patience import Patience
+from service.work import Work
 from tests.service.conftest import GOOD, LOSS
 from tests.service.raw import LOSSES, OTHER, Wire, connected, loss, request
 from tests.service.test_admission import kl_div, padded, refused, running, until
@@ -30,10 +30,10 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.release = threading.Event()
-        self.begun: list[losses.Work] = []
+        self.begun: list[Work] = []
         self.patiences: list[Patience] = []
         for name in ("prepare", "finish"):
-            monkeypatch.setattr(losses.Work, name, self._watched(getattr(losses.Work, name)))
+            monkeypatch.setattr(Work, name, self._watched(getattr(Work, name)))
         real = Patience.__init__
 
         def note(patience: Patience, *arguments: Any) -> None:
@@ -43,7 +43,7 @@ class Held:
         monkeypatch.setattr(Patience, "__init__", note)
 
     def _watched(self, real: Any) -> Any:
-        def watch(work: losses.Work) -> Any:
+        def watch(work: Work) -> Any:
             if threading.current_thread().name.startswith("request"):
                 self.begun.append(work)
                 self.release.wait(60)
