@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load
 from starlette.testclient import TestClient
 
-from service import losses, memory
+from service import losses, memory, work
 from service.system import resident_bytes
 from service.telemetry import Metrics, Record
 from tests.service.carriers import CARRIERS, answered, carry
@@ -135,7 +135,7 @@ def test_an_answer_is_the_same_when_what_it_was_made_of_is_given_back(
     answers = []
     for large in (memory.LARGE, 2**10):
         monkeypatch.setattr(memory, "LARGE", large)
-        monkeypatch.setattr(losses, "discard", watch)
+        monkeypatch.setattr(work, "discard", watch)
         response = client.post(body.path, content=body.content, headers=body.headers)
         assert response.status_code == 200
         answers.append(answered(carrier, response))
@@ -145,7 +145,7 @@ def test_an_answer_is_the_same_when_what_it_was_made_of_is_given_back(
 
 
 def test_an_answer_is_held_and_whole_until_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (losses, memory):
+    for module in (losses, memory, work):
         monkeypatch.setattr(module, "LARGE", 2**10)
     rng = np.random.default_rng(1)
     arrays: dict[str, Any] = {name: rng.random(2_000_000, np.float32) for name in ("probabilities", "targets")}
@@ -165,7 +165,7 @@ def test_an_answer_is_held_and_whole_until_it_is_read(monkeypatch: pytest.Monkey
 
 
 def test_no_tail_of_an_answer_is_discarded_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (losses, memory):
+    for module in (losses, memory, work):
         monkeypatch.setattr(module, "LARGE", 2**10)
     targets = np.random.default_rng(1).random(2**20, np.float32)
     with running(max_elements=2**20) as (_, address):

@@ -198,7 +198,7 @@ def test_an_upload_that_never_ends_does_not_keep_the_server_alive() -> None:
 
 def test_on_one_cpu_it_computes_with_one_thread() -> None:
     chosen, cpu = free_port(), min(os.sched_getaffinity(0))
-    script = f"import os; os.sched_setaffinity(0, [{cpu}]); import service.__main__ as command; command.main([])"
+    script = f"import os; os.sched_setaffinity(0, [{cpu}]); import service.command as command; command.main([])"
     with started(program=("-c", script), PORT=str(chosen), THREADS="0") as process:
         wait_until_ready(process, chosen)
         body = json.dumps({"logits": [[0.0] * 100] * 2000, "targets": [1] * 2000}).encode()  # several blocks
