@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from core.check import prepare
 from core.declare import Measure
-from core.errors import CoreError
+from core.errors import InvalidInput
 from core.measures import MEASURES
 from service import schemas
 from service.codings import decoded
@@ -58,7 +58,11 @@ def take(data: bytes) -> bool:
     measure, entry = divmod(data[0], len(ENTRIES))
     try:
         ENTRIES[entry](data[1:], _MEASURES[measure % len(_MEASURES)])
-    except (Problem, CoreError):
+    except InvalidInput:
+        return False
+    except Problem as problem:
+        if problem.status >= 500:  # which says that the service failed
+            raise
         return False
     return True
 
