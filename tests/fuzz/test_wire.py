@@ -3,11 +3,12 @@ answers and a seed of its own."""
 
 import json
 import os
+import socket
 
 import pytest
 
 from tests.fuzz import wire
-from tests.fuzz.wire import Answer, answers, wrong
+from tests.fuzz.wire import Answer, Report, answers, judge, unanswered, wrong
 
 ID = {b"x-request-id": b"1"}
 
@@ -52,3 +53,36 @@ def test_answers_are_told_apart() -> None:
     assert [answer.content for answer in found] == [b"", b"ok"]
     with pytest.raises(ValueError, match="no head"):
         answers(first + b"Traceback")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "closes", "sent", "lacking"),
+    [
+        ([200, 400], False, 2, 0),
+        ([200, 100, 400, 400], False, 2, 0),  # the last one was answered too
+        ([200], False, 2, 1),
+        ([100, 200], False, 2, 1),
+        ([], False, 3, 3),
+        ([400], True, 3, 0),
+    ],
+)
+def test_a_request_without_an_answer_is_seen(statuses: list[int], closes: bool, sent: int, lacking: int) -> None:
+    found = [Answer(status, {}, b"") for status in statuses]
+    if closes:
+        found[-1].headers[b"connection"] = b"close"
+    assert unanswered(found, sent) == lacking
+
+
+def test_a_connection_without_all_answers_or_without_an_end_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    theirs.close()
+    report = Report()
+    judge(report, [b"first", b"second", b"third"], ours)
+    assert ["1 requests that are framed well" in failure for failure in report.failures] == [True]
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.01)
+    monkeypatch.setattr(wire, "SECONDS", 0.01)
+    with theirs:
+        judge(report, [b"only"], ours)
+    assert [word in report.failures[1] + report.failures[2] for word in ("TimeoutError", "took")] == [True, True]

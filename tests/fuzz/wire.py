@@ -1,8 +1,9 @@
 """python -m tests.fuzz.wire CASES [SEED]: broken requests, over sockets, to the service in another process.
 
 CASES answers are awaited. Each must be a whole 1xx, 2xx or 3xx, or a problem document of 4xx, 501, 505 or (with
-Retry-After) 503; a good request now and then has its known answer to the byte; the log has no traceback, and memory
-and open files stay as they were.
+Retry-After) 503. Requests that are framed well are all answered, until an answer closes the connection, and no
+connection takes longer than SECONDS. A good request now and then has its known answer to the byte; the log has no
+traceback, and memory and open files stay as they were.
 """
 
 import json
@@ -20,10 +21,11 @@ from tests.soak.served import Served, started
 
 FLYING = 8  # connections whose answers are awaited while the next is written
 GOOD_EVERY = 1000  # answers
-SECONDS = 20  # that any answer may take
+SECONDS = 10  # that the answers of a connection may take
 WARM_SHARE = 0.2  # of the answers, after which the memory may not grow
 MOST_GROWTH = 16 * 2**20  # bytes
 ALLOWED = {501, 505, *range(400, 500)}
+MOST_SILENT = 0.25  # of the connections: their last request has no answer, as is right if it lacks its end
 LOSS = 0.8132616  # of the good request
 
 
@@ -34,6 +36,8 @@ class Report:
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     sent: int = 0
+    connections: int = 0
+    silent: int = 0  # connections whose last request had no answer
     growth: int = 0  # bytes
     seconds: float = 0.0
     known: bytes = b""  # the answer to the good request, whose id is the client's
@@ -113,14 +117,28 @@ def wrong(answer: Answer) -> str:
     return "" if good else f"a {answer.status} with {answer.content[:300]!r}"
 
 
+def unanswered(found: list[Answer], sent: int) -> int:
+    """How many of `sent` requests have no final answer, though none before it closes the connection."""
+    final = [answer for answer in found if answer.status >= 200]
+    closed = any(answer.headers.get(b"connection", b"").lower() == b"close" for answer in final)
+    return 0 if closed else max(0, sent - len(final))
+
+
 def judge(report: Report, requests: list[bytes], connection: socket.socket) -> None:
     """Take the answers of one connection into `report`."""
+    began = time.perf_counter()
     try:
         found = answers(received(connection))
         faults = [said for said in map(wrong, found) if said]
+        if lacking := unanswered(found, len(requests) - 1):  # the last may be framed badly, or lack its end
+            faults.append(f"{lacking} requests that are framed well have no answer, but {len(found)} have")
+        report.connections += 1
+        report.silent += unanswered(found, len(requests)) > 0
         report.statuses.update(answer.status for answer in found)
     except (ValueError, TimeoutError) as error:
         faults = [f"{type(error).__name__}: {error}"]
+    if (took := time.perf_counter() - began) > SECONDS:
+        faults.append(f"the connection took {took:.1f} s")
     report.failures += [f"after {report.answers} answers: {fault}: to {requests}"[:4000] for fault in faults]
 
 
@@ -158,6 +176,8 @@ def run(cases: int, seed: int) -> Report:
         report.growth = served.resident() - warm if warm else 0
         if served.descriptors() > files + 2:
             report.failures.append(f"{served.descriptors()} files are open, {files} at the start")
+        if report.silent > MOST_SILENT * report.connections:
+            report.failures.append(f"{report.silent} of {report.connections} connections have no last answer")
         if "Traceback" in served.said():
             report.failures.append(f"the log has a traceback: {served.said()[-3000:]}")
     if served.process.returncode:
@@ -174,7 +194,8 @@ def main() -> None:
     print(*report.failures[:20], sep="\n")
     counts = ", ".join(f"{status}: {count}" for status, count in sorted(report.statuses.items()))
     rate = f"{report.sent} requests in {report.seconds:.0f} s, {report.answers / report.seconds:.0f} answers/s"
-    print(f"{rate}; {counts}; memory grew by {report.growth / 2**20:.1f} MiB after the first {WARM_SHARE:.0%}")
+    print(f"{rate}; {report.silent} of {report.connections} connections without a last answer")
+    print(f"{counts}; memory grew by {report.growth / 2**20:.1f} MiB after the first {WARM_SHARE:.0%}")
     sys.exit(bool(report.failures) or report.growth > MOST_GROWTH)
 
 
