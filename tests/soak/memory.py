@@ -1,7 +1,8 @@
 """python -m tests.soak.memory [REQUESTS] [SEED]: what mixed requests, and refused ones, leave in memory.
 
-First a hundred of each class of refused request, then the mix: every loss in every form, one request in a hundred of
-about a megabyte, one in twenty broken. Memory is the server's resident set, after it has had a moment to give back.
+First hundreds of each class of refused request, then the mix: every loss in every form, one request in a hundred of
+about a megabyte, one in twenty broken. Memory is the server's resident set, after it has had a moment to give back; the
+allocator takes and gives back a few MiB at a time, so that a hundred is what several have left on average.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tests.soak.client import Pool
 
 MIB = 2**20
 CLIENTS = 8
-PER_CLASS = 100
+PER_CLASS, HUNDREDS = 100, 5
 MOST_PER_CLASS = MIB  # bytes that a hundred of a class may leave
 WARM_SHARE = 0.2  # of the mix, after which memory is compared
 MOST_DRIFT = 0.02
@@ -48,24 +49,24 @@ def large(rng: np.random.Generator) -> list[Body]:
     return found
 
 
-def refusals(seed: int) -> dict[str, bytes]:
-    """Classes of requests that are refused."""
+def refusals(seed: int) -> dict[str, tuple[int, bytes]]:
+    """Classes of requests that are refused, with the status of each."""
     good = seeds(seed)[0]
     path, text = good.path.encode(), good.content
     chunked = (
         b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % path
     )
     return {
-        "broken JSON": raw(Body(good.path, text[:-1], good.headers)),
-        "deep": raw(Body(good.path, b"[" * 60_000, good.headers)),
-        "invalid": raw(Body(good.path, b'{"logits": [[1e999]], "targets": [7]}', good.headers)),
-        "no such path": b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % (b"x" * 4000),
-        "too large": chunked.replace(b"Transfer-Encoding: chunked", b"Content-Length: 99999999999"),
-        "long head": b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"x" * 200_000),
-        "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n%s\r\n" % (b"X: y\r\n" * 20_000),
-        "long URL": b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 100_000),
-        "broken chunks": chunked + b"zz\r\n",
-        "garbage": bytes(range(256)) * 32,
+        "broken JSON": (400, raw(Body(good.path, text[:-1], good.headers))),
+        "deep": (400, raw(Body(good.path, b"[" * 60_000, good.headers))),
+        "invalid": (400, raw(Body(good.path, b'{"logits": [[1e999]], "targets": [7]}', good.headers))),
+        "no such path": (404, b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % (b"x" * 4000)),
+        "too large": (413, chunked.replace(b"Transfer-Encoding: chunked", b"Content-Length: 99999999999")),
+        "long head": (431, b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"x" * 200_000)),
+        "many headers": (431, b"GET / HTTP/1.1\r\nHost: x\r\n%s\r\n" % (b"X: y\r\n" * 20_000)),
+        "long URL": (414, b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 100_000)),
+        "broken chunks": (400, chunked + b"zz\r\n"),
+        "garbage": (400, bytes(range(256)) * 32),
     }
 
 
@@ -87,21 +88,21 @@ async def rested(process: int) -> int:
 
 
 async def refuse(port: int, process: int, seed: int) -> bool:
-    """Send a hundred of each class; whether each left little."""
+    """Send hundreds of each class; whether each had its status and left little."""
     fine = True
-    for warm in (False, True):  # the first round warms up
-        for name, sent in refusals(seed).items():
+    for hundreds in (1, HUNDREDS):  # the first round warms up
+        for name, (status, sent) in refusals(seed).items():
             before, statuses = await rested(process), Counter[int]()
-            for _ in range(PER_CLASS):
+            for _ in range(hundreds * PER_CLASS):
                 pool = Pool(port)
                 try:
                     statuses[(await pool.ask(sent)).status] += 1
                 except OSError:
                     statuses[0] += 1  # closed without an answer
                 pool.close()
-            grown = await rested(process) - before
-            print(f"{name}: {dict(statuses)}, {grown / MIB:+.2f} MiB", flush=True)
-            fine = fine and (grown <= MOST_PER_CLASS or not warm)
+            grown = (await rested(process) - before) / hundreds
+            print(f"{name}: {dict(statuses)}, {grown / MIB:+.2f} MiB a hundred", flush=True)
+            fine = fine and statuses.keys() == {status} and (grown <= MOST_PER_CLASS or hundreds == 1)
     return fine
 
 
@@ -110,7 +111,7 @@ async def mix(port: int, process: int, requests: int, seed: int) -> bool:
     rng = random.Random(seed)
     small, big = seeds(seed), large(np.random.default_rng(seed))
     bodies = [raw(body) for body in small], [raw(body) for body in big]
-    pool, statuses, left = Pool(port), Counter[int](), requests
+    pool, statuses, left, files = Pool(port), Counter[int](), requests, descriptors(process)
 
     async def client() -> None:
         nonlocal left
@@ -143,9 +144,11 @@ async def mix(port: int, process: int, requests: int, seed: int) -> bool:
         print(f"{requests * (part + 1) // parts} requests: {looks[-1] / MIB:.1f} MiB", flush=True)
     drift = looks[-1] / warm - 1
     took = time.perf_counter() - began
-    print(f"answers {dict(sorted(statuses.items()))} in {took:.0f} s; drift {drift:+.1%}; {descriptors(process)} files")
     pool.close()
-    return drift <= MOST_DRIFT and not any(status >= 500 for status in statuses)
+    await asyncio.sleep(REST_SECONDS)
+    more = descriptors(process) - files
+    print(f"answers {dict(sorted(statuses.items()))} in {took:.0f} s; drift {drift:+.1%}; {more:+d} files")
+    return drift <= MOST_DRIFT and more <= 0 and not any(status == 0 or status >= 500 for status in statuses)
 
 
 def main() -> None:
