@@ -15,10 +15,11 @@ serve: .venv/serve ## Serve on 127.0.0.1:8000
 test: .venv/test ## Run every test that needs no PyTorch, four at a time: most of their time is waiting
 	$(BIN)/python -m pytest -m "not oracle" --numprocesses 4
 
-# Without the tests that watch which files a process opens.
+# Without the tests that watch which files a process opens. Whether tests pass is for `make test` to say: here they take
+# twice the time.
 coverage: .venv/test ## The same, measuring which lines and branches are run
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not oracle" --numprocesses 4 --quiet --ignore tests/service/test_confined.py
+	-$(BIN)/coverage run -m pytest -m "not oracle" --numprocesses 4 --quiet --ignore tests/service/test_confined.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
