@@ -1,10 +1,15 @@
 """Many connections at once: HTTP/1.1 answers off asyncio's transports, for scripts that load a server."""
 
 import asyncio
+import math
 import re
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+MOST_SECONDS = 10.0  # that a probe waits
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -102,3 +107,45 @@ class Pool:
         for connection in self.free:
             connection.close()
         self.free.clear()
+
+
+@dataclass
+class Probes:
+    """What probes have seen: the seconds that each answer took, and what was no 200."""
+
+    took: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def probing(port: int, every_seconds: float, *paths: str) -> AsyncIterator[Probes]:
+    """While this lasts, each of `paths` is asked for again and again, on a connection of its own."""
+    found, ended = Probes(), asyncio.Event()
+
+    async def probe(path: str) -> None:
+        connection = await connect(port)
+        while not ended.is_set():
+            began = time.perf_counter()
+            try:
+                async with asyncio.timeout(MOST_SECONDS):
+                    answer = await connection.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            except OSError as error:  # or TimeoutError
+                found.failed.append(f"{path}: {error!r}")
+                break
+            found.took.append(time.perf_counter() - began)
+            if answer.status != 200:
+                found.failed.append(f"{path}: {answer.status}")
+            await asyncio.sleep(every_seconds)
+        connection.close()
+
+    asking = [asyncio.create_task(probe(path)) for path in paths]
+    try:
+        yield found
+    finally:
+        ended.set()
+        await asyncio.gather(*asking)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The smallest of `values` that `share` of them do not exceed, in milliseconds; of none, more than any limit."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1e3 if values else math.inf

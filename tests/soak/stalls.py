@@ -12,11 +12,11 @@ import uvloop
 from tests.service.carriers import Body, carry
 from tests.service.raw import connected
 from tests.service.test_server import free_port, started, wait_until_ready
-from tests.soak.client import connect
+from tests.soak.client import probing, quantile
 from tests.soak.memory import raw
-from tests.soak.overload import quantile
 
 EVERY_SECONDS = 0.005
+PROBES_PER_SECOND = 10  # at least
 
 
 def bodies() -> dict[str, tuple[bytes, float, float]]:
@@ -57,24 +57,18 @@ async def run(port: int, rounds: int) -> bool:
     """Load, print, judge."""
     fine = True
     for name, (sent, share, most) in bodies().items():
-        took: list[float] = []
-
-        async def probe(found: list[float]) -> None:
-            connection = await connect(port)
-            while True:
-                began = time.perf_counter()
-                await connection.ask(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-                found.append(time.perf_counter() - began)
-                await asyncio.sleep(EVERY_SECONDS)
-
-        probing = asyncio.create_task(probe(took))
-        await asyncio.to_thread(load, port, sent, rounds)
-        probing.cancel()
-        slow = quantile(took, share)
-        good = slow <= most
+        began = time.perf_counter()
+        async with probing(port, EVERY_SECONDS, "/livez") as live:
+            await asyncio.to_thread(load, port, sent, rounds)
+        took, seconds = live.took, time.perf_counter() - began
+        enough = len(took) >= PROBES_PER_SECOND * seconds
+        good = quantile(took, share) <= most and enough and not live.failed
         fine = fine and good
-        print(f"{name}: {len(took)} probes, p50 {quantile(took, 0.5):.1f}, p99 {quantile(took, 0.99):.1f}", end=", ")
-        print(f"slowest {quantile(took, 1):.1f} ms; {'good' if good else 'over'} {most} ms", flush=True)
+        print(f"{name}: {len(took)} probes in {seconds:.0f} s, p50 {quantile(took, 0.5):.1f}", end=", ")
+        print(f"p99 {quantile(took, 0.99):.1f}, slowest {quantile(took, 1):.1f} ms", end="; ")
+        print(f"{quantile(took, share):.1f} for {share:.1%}, {'good' if good else 'not good'}: {most} ms", flush=True)
+        for said in live.failed[:3]:
+            print(said)
     return fine
 
 
