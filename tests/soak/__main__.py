@@ -40,11 +40,11 @@ ROWS = {
     "wire": Row("A million mutated requests over sockets", ("tests.fuzz.wire", "1000000")),
     "decoders": Row("Decoders, fuzzed by coverage", ("tests.fuzz.coverage_guided", "10000000")),
     "schemas": Row("schemathesis, 10,000 cases an operation", ("tests.soak.schemas", "10000")),
-    "drain": Row("SIGTERM under load", ("tests.soak.drain", "20")),
+    "drain": Row("SIGTERM under load, 20 times with one worker and 20 with two", ("tests.soak.drain", "20")),
     "overload": Row("Five times the capacity for a minute", ("tests.soak.overload", "60")),
     "slow": Row("A thousand slow clients", ("tests.soak.slow", "1000")),
     "stalls": Row("Probes beside large bodies", ("tests.soak.stalls", "50")),
-    "peaks": Row("Memory at most", ("tests.soak.peaks",)),
+    "peaks": Row("Memory at most, and after many shapes", ("tests.soak.peaks",)),
     "memory": Row("Memory after refusals and a million mixed requests", ("tests.soak.memory", "1000000")),
 }
 
