@@ -1,7 +1,9 @@
-"""python -m tests.soak.peaks: the most memory that large bodies take, each kind in a service of its own."""
+"""python -m tests.soak.peaks: the most memory that large bodies take, each kind in a service of its own; and what is
+left of it after batches of many shapes."""
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,18 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from bench.work import Work
 from tests.service.carriers import carry
 from tests.service.test_server import free_port, started, wait_until_ready
 from tests.soak.client import connect
-from tests.soak.memory import MIB, raw
+from tests.soak.memory import MIB, raw, resident
 from tests.soak.stalls import bodies
 
 IDLE_BYTES = 150 * MIB
 BLOCKS_BYTES = 16 * MIB  # in work on two threads, with their results
 UPLOADS, LET_IN, ROWS = 8, 3, 25_000
+BATCHES, MOST_SIDE, SMALL = 60, 4000, 20  # shapes, their rows and classes at most, and small ones before and after
+LEFT_SHARE, GIVEN_BACK_SECONDS = 1.2, 10.0  # of the memory before them, after so long at most
 
 
 def high_water(process: int) -> int:
@@ -53,6 +58,31 @@ def judge(title: str, sent: bytes, times: int, expected: dict[int, int], most: f
     return good
 
 
+def varied() -> bool:
+    """Ask with batches of many shapes, then small ones; print and say whether their memory is given back."""
+    rng, port = np.random.default_rng(8), free_port()
+    small = [(64, 10)] * SMALL
+    shapes = [(int(rows), int(classes)) for rows, classes in rng.integers(1, MOST_SIDE + 1, (BATCHES, 2))]
+
+    async def each(wanted: list[tuple[int, int]]) -> Counter[int]:
+        return Counter([await ask(port, Work("binary", *shape, 1, 0).request("service")) for shape in wanted])
+
+    with started("serve", PORT=str(port), LOG_LEVEL="error") as process:
+        wait_until_ready(process, port)
+        statuses = uvloop.run(each(small))
+        base = resident(process.pid)
+        statuses += uvloop.run(each(shapes + small))
+        ended, peak = time.monotonic(), high_water(process.pid)
+        while (left := resident(process.pid)) > LEFT_SHARE * base and time.monotonic() < ended + GIVEN_BACK_SECONDS:
+            time.sleep(0.5)
+    good = statuses == {200: BATCHES + 2 * SMALL} and left <= LEFT_SHARE * base
+    print(f"{BATCHES} shapes up to {MOST_SIDE}x{MOST_SIDE}: {dict(statuses)}", end=", ")
+    print(f"{base / MIB:.0f} MiB before them, {peak / MIB:.0f} MiB at most", end=", ")
+    print(f"{left / MIB:.0f} MiB {time.monotonic() - ended:.1f} s after", end="; ")
+    print(f"{'good' if good else 'not good'}: {LEFT_SHARE * base / MIB:.0f} MiB", flush=True)
+    return good
+
+
 def main() -> None:
     """Ask and judge."""
     rng = np.random.default_rng(1)
@@ -69,6 +99,7 @@ def main() -> None:
         if name.startswith("JSON"):
             times = 16 if "one-digit" in name else 8
             fine &= judge(name, text, 1, {200: 1}, times * len(text))
+    fine &= varied()
     sys.exit(not fine)
 
 
