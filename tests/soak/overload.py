@@ -156,7 +156,7 @@ async def run(port: int, seconds: float, seed: int) -> bool:
     """Load, print, judge."""
     await closed_loop(port, 1, 3, seed)
     unloaded = await closed_loop(port, 1, min(10, seconds), seed)
-    peak = max([(await closed_loop(port, clients, min(8, seconds), seed)).goodput for clients in (2, 3)])
+    peak = max([(await closed_loop(port, clients, min(8, seconds), seed)).goodput for clients in (2, 4, 8)])
     async with probing(port, 0.05, "/livez", "/readyz") as live:
         over = await open_loop(port, TIMES * peak, seconds, seed)
     recovered = await recovery(port, seed) + over.seconds - over.sending
