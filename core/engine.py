@@ -1,4 +1,4 @@
-"""The graphs, loaded once and run in blocks. The only importer of onnxruntime.
+"""The graphs, run in blocks.
 
 onnxruntime runs single-threaded inside; the blocks of a batch run on this module's threads. Blocks are padded so that
 an element's bits depend neither on its block nor on its place in it: onnxruntime's elementwise kernels treat the last
@@ -6,7 +6,6 @@ few elements of an array with other code, and some row kernels treat a single ro
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
@@ -20,14 +19,12 @@ from core import bound, cpus, tiles
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.declare import Kind, Measure, Tensor
 from core.dtypes import name_of
-from core.errors import Cancelled, DeviceUnavailable, GraphDamaged, OutOfMemory
+from core.errors import Cancelled
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
 from core.rules import Array
-from core.variants import DTYPES, FOLDER, Variant, complete, manifest, read, variants
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
-import onnxruntime as ort  # noqa: TID251
+from core.sessions import Sessions
+from core.variants import FOLDER, Variant
 
 log = logging.getLogger("lossmeter.engine")
 
@@ -37,32 +34,7 @@ SMALL_ELEMENTS = 2**16  # computed at once, in 0.1 ms, beside whatever the threa
 SHARED_ELEMENTS = 2**17  # less than this is computed before a second thread is awake
 PAD_ELEMENTS = 64
 PAD_ROWS = {FLOAT32: 4, FLOAT64: 2}  # rows that a 16-byte vector of one value a row takes
-NO_MEMORY = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "ALLOC_FAILED")
 INT64 = np.dtype(np.int64)
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# Sums over classes are products with ones, and TF32 would keep 10 bits of each factor.
-PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-
-
-def choose_device(wanted: str, available: Iterable[str], try_cuda: Callable[[], str]) -> str:
-    """ "cpu" or "cuda" for `wanted` "auto", "cpu" or "cuda". Raises DeviceUnavailable.
-
-    `available` are the execution providers of this onnxruntime; `try_cuda` opens a card and returns "", or says
-    why it cannot.
-    """
-    if wanted == "cpu":
-        return "cpu"
-    if PROVIDERS["cuda"] not in available:
-        reason = f"this onnxruntime has no {PROVIDERS['cuda']}, only {', '.join(available)}: install onnxruntime-gpu"
-    else:
-        reason = try_cuda()
-        if not reason:
-            return "cuda"
-        if wanted == "auto":
-            log.warning("the CPU computes: %s", reason)
-    if wanted == "cuda":
-        raise DeviceUnavailable(f"DEVICE is cuda, but {reason}")
-    return "cpu"
 
 
 class Engine:
@@ -76,29 +48,15 @@ class Engine:
         self, measures: Iterable[Measure], *, device: str = "auto", threads: int = 0, graphs: Path = FOLDER
     ) -> None:
         self.threads = cpus.threads(threads)
-        self.onnxruntime_version = ort.__version__
-        self._files: dict[str, bytes] = {}
-        self.digests = manifest(graphs)
-        chosen = [(variant, dtype) for measure in measures for variant in variants(measure) for dtype in DTYPES]
-        for variant, dtype in chosen:
-            name = variant.file(dtype)
-            self._files[name] = read(graphs, name, self.digests)
-        self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
-        self.provider = PROVIDERS[self.device]
-        self._sessions = {variant.file(dtype): self._open(variant.file(dtype)) for variant, dtype in chosen}
+        self.sessions = Sessions(measures, device=device, graphs=graphs)
         self._pool = bound.Pool()
         self._turns: SimpleQueue[None] = SimpleQueue()  # one a thread, callers and helpers together: a quick semaphore
         for _ in range(self.threads):
             self._turns.put(None)
         self._helpers = ThreadPoolExecutor(self.threads - 1, "block") if self.threads > 1 else None
-        for variant, dtype in chosen:
+        for variant, dtype in self.sessions.every:
             self._run(variant, dtype, _warm_feeds(variant, dtype))
-        log.info("%d graphs ready on %s, %d threads", len(chosen), self.provider, self.threads)
-
-    def graph(self, measure: Measure, dtype: str) -> tuple[bytes, str]:
-        """The complete exported graph of `measure` in "float32" or "float64", and its SHA-256."""
-        name = complete(measure).file(dtype)
-        return self._files[name], self.digests[name]
+        log.info("%d graphs ready on %s, %d threads", len(self.sessions.every), self.sessions.provider, self.threads)
 
     def compute(
         self,
@@ -145,7 +103,9 @@ class Engine:
     def _small(self, batch: Batch, dtype: str, size: int, classes: int) -> list[Array]:
         """The graph's outputs for a batch of one block."""
         plan, block = batch.plan, tiles.Block(0, size, ())
-        free = self._pool.take(plan) if self.device == "cpu" and size * classes <= bound.MOST_ELEMENTS else None
+        free = (
+            self._pool.take(plan) if self.sessions.device == "cpu" and size * classes <= bound.MOST_ELEMENTS else None
+        )
 
         def work(session: Any) -> list[Array]:
             if free is None:
@@ -159,7 +119,7 @@ class Engine:
             free.append(one)
             return results
 
-        return self._attempt(plan.variant.file(dtype), work)
+        return self.sessions.attempt(plan.variant, dtype, work)
 
     def _block(self, plan: Plan, size: int, classes: int) -> tuple[int, int]:
         """The most samples of a block, a multiple of the second number; small enough that every thread has one."""
@@ -177,47 +137,9 @@ class Engine:
         """The graph's outputs: no more graphs run than there are threads. Raises OutOfMemory."""
         self._turns.get()
         try:
-            return self._attempt(variant.file(dtype), lambda session: session.run(variant.outputs, feeds))
+            return self.sessions.attempt(variant, dtype, lambda session: session.run(variant.outputs, feeds))
         finally:
             self._turns.put(None)
-
-    def _attempt(self, name: str, work: Callable[[Any], list[Array]]) -> list[Array]:
-        """What `work` gives with the session of a graph. Raises OutOfMemory."""
-        try:
-            return work(self._sessions[name])
-        except Exception as error:  # onnxruntime has no exception type of its own for this
-            if not any(words in str(error) for words in NO_MEMORY):
-                raise
-            if self.device != "cpu":
-                self._sessions[name] = self._open(name)  # after this a session on a card may fail for ever
-            raise OutOfMemory(f"there is not enough memory for the batch on {self.provider}") from error
-
-    def _open(self, name: str, provider: str = "") -> Any:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A graph is one file: weights that it says stand in others would be looked for in the working directory.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        options.log_severity_level = 4  # what fails is raised
-        provider = provider or self.provider
-        chosen = [(provider, PROVIDER_OPTIONS[provider])] if provider in PROVIDER_OPTIONS else [provider]
-        try:
-            return ort.InferenceSession(self._files[name], options, providers=chosen)
-        except Exception as error:  # onnxruntime has no exception type of its own for this
-            raise GraphDamaged(f"the graph {name} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-    def _try_cuda(self) -> str:
-        """ "" if a card can be opened, else why not."""
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()  # the CUDA libraries that pip installed
-        ort.set_default_logger_severity(4)  # what it would say at length is said below in one line
-        try:
-            providers = self._open(next(iter(self._files)), PROVIDERS["cuda"]).get_providers()
-        except GraphDamaged as error:
-            return str(error)
-        finally:
-            ort.set_default_logger_severity(2)
-        return "" if PROVIDERS["cuda"] in providers else "onnxruntime opens no card: are its driver and the card here?"
 
 
 def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:

@@ -79,7 +79,8 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         engine = await asyncio.to_thread(Engine, measures.values(), device=settings.device, threads=threads)
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
-        metrics.build = {"version": __version__, "onnxruntime": engine.onnxruntime_version, "device": engine.device}
+        found = engine.sessions
+        metrics.build = {"version": __version__, "onnxruntime": found.onnxruntime_version, "device": found.device}
         metrics.ready = 1
         try:
             if settings.docs:
@@ -205,7 +206,7 @@ def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Runni
     @app.get("/v1/losses/{name}/graph", tags=["catalogue"], response_class=Response, responses=failures | graph)
     async def download_graph(request: Request, name: str, dtype: Literal["float32", "float64"] = "float32") -> Response:
         """The exported ONNX graph of a loss, with every input, in one dtype."""
-        file, digest = running.ready()[0].graph(find(name, measures), dtype)
+        file, digest = running.ready()[0].sessions.graph(find(name, measures), dtype)
         headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
         if pages.known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)

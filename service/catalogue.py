@@ -87,7 +87,7 @@ def entry(measure: Measure, engine: Engine) -> LossEntry:
     """The catalogue's entry of `measure`."""
     graphs = {}
     for dtype in DTYPES:
-        content, digest = engine.graph(measure, dtype)
+        content, digest = engine.sessions.graph(measure, dtype)
         href = f"/v1/losses/{measure.name}/graph?dtype={dtype}"
         graphs[dtype] = GraphEntry(href=href, sha256=digest, bytes=len(content), opset=OPSET)
     return LossEntry(

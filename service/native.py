@@ -137,9 +137,9 @@ def info(engine: Engine, settings: Settings, version: str) -> Info:
         name="lossmeter",
         version=version,
         limits=limits,
-        device=engine.device,
-        execution_provider=engine.provider,
+        device=engine.sessions.device,
+        execution_provider=engine.sessions.provider,
         workers=settings.workers,
         threads=engine.threads,
-        onnxruntime=engine.onnxruntime_version,
+        onnxruntime=engine.sessions.onnxruntime_version,
     )

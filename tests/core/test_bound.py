@@ -52,7 +52,7 @@ def test_each_batch_of_a_plan_has_its_own_answer(ran: list[Any], rows: int, clas
     found = [engine.compute(measure, one) for one in given]
     assert len(ran) == ROUNDS - 1  # the first that is seen of a plan is not bound
     assert len(set(map(id, ran))) == 1
-    engine.device = "elsewhere"  # where nothing is bound
+    engine.sessions.device = "elsewhere"  # where nothing is bound
     for one, result in zip(given, found, strict=True):
         plain = engine.compute(measure, one)
         assert plain.outputs["per_sample"].tobytes() == result.outputs["per_sample"].tobytes()

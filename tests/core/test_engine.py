@@ -13,12 +13,13 @@ import pytest
 import core.engine
 from core.check import prepare
 from core.declare import Measure
-from core.engine import Engine, choose_device
+from core.engine import Engine
 from core.errors import Cancelled, DeviceUnavailable, GraphDamaged, OutOfMemory
 from core.exact import exact_sum
 from core.measures import MEASURES
+from core.sessions import Sessions, choose_device
 from core.tiles import plan
-from core.variants import FOLDER, MANIFEST, complete, select
+from core.variants import FOLDER, MANIFEST, Variant, complete, select
 from tests import inputs
 
 CPU, BOTH = ["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -65,15 +66,15 @@ def test_a_provider_that_silently_falls_back_is_no_card(monkeypatch: pytest.Monk
     real = onnxruntime.InferenceSession
     preloaded = []
 
-    def session(content: bytes, options: Any, providers: list[str]) -> Any:
-        if broken and providers != CPU:
+    def session(content: bytes, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
+        if broken and providers[0][0] != CPU[0]:
             raise RuntimeError("libcudart.so.13: cannot open\nand more")
         return real(content, options, providers=CPU)
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: BOTH)
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(1), raising=False)
-    assert Engine([MEASURES["kl_div"]], device="auto").device == "cpu"
+    assert Engine([MEASURES["kl_div"]], device="auto").sessions.device == "cpu"
     reason = "cannot be loaded: libcudart.so.13: cannot open$" if broken else "opens no card"
     with pytest.raises(DeviceUnavailable, match=reason):
         Engine([MEASURES["kl_div"]], device="cuda")
@@ -95,13 +96,13 @@ def test_a_damaged_graph_stops_the_start(tmp_path: Path) -> None:
 def test_what_is_not_asked_for_is_not_computed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variants are a fast path: plain requests must run the plain graph."""
     ran: list[str] = []
-    real = Engine._attempt
+    real = Sessions.attempt
 
-    def spy(self: Engine, name: str, work: Any) -> Any:
-        ran.append(name)
-        return real(self, name, work)
+    def spy(self: Sessions, variant: Variant, dtype: str, work: Any) -> Any:
+        ran.append(variant.file(dtype))
+        return real(self, variant, dtype, work)
 
-    monkeypatch.setattr(Engine, "_attempt", spy)
+    monkeypatch.setattr(Sessions, "attempt", spy)
     logits, targets = np.zeros((2, 3), np.float32), np.array([0, 1])
     cross_entropy = MEASURES["cross_entropy"]
     for more in (
@@ -168,7 +169,7 @@ def test_graphs_run_single_threaded_inside_and_send_no_telemetry(engine: Engine)
     import os
 
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
-    options = next(iter(engine._sessions.values())).get_session_options()
+    options = next(iter(engine.sessions.opened.values())).get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 
@@ -205,7 +206,7 @@ def test_a_small_batch_waits_for_no_other() -> None:
 def test_no_more_graphs_run_at_once_than_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers compute too, so their number must not add to it."""
     made = Engine([MEASURES["kl_div"]], device="cpu", threads=2)
-    now, most, lock, real = [0], [0], threading.Lock(), dict(made._sessions)
+    now, most, lock, real = [0], [0], threading.Lock(), dict(made.sessions.opened)
 
     class Counted:
         def __init__(self, session: Any) -> None:
@@ -221,7 +222,7 @@ def test_no_more_graphs_run_at_once_than_there_are_threads(monkeypatch: pytest.M
                 with lock:
                     now[0] -= 1
 
-    monkeypatch.setattr(made, "_sessions", {name: Counted(session) for name, session in real.items()})
+    monkeypatch.setattr(made.sessions, "opened", {name: Counted(session) for name, session in real.items()})
     values = np.full(core.engine.ELEMENTWISE_BLOCK * 20, -1.0, np.float32)
     with ThreadPoolExecutor(4) as callers:
         fields = {"log_probabilities": values, "targets": np.exp(values)}
@@ -285,17 +286,17 @@ def test_without_memory_the_batch_is_refused_and_the_next_one_answered(
     device: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Engine([MEASURES["kl_div"]], device="cpu", threads=2)
-    monkeypatch.setattr(made, "device", device)
+    monkeypatch.setattr(made.sessions, "device", device)
     given = {"log_probabilities": np.zeros((rows, 1)), "targets": np.ones((rows, 1))}
     good = made.compute(MEASURES["kl_div"], given)
-    real = dict(made._sessions)
-    made._sessions.update(dict.fromkeys(real, Full()))
+    real = dict(made.sessions.opened)
+    made.sessions.opened.update(dict.fromkeys(real, Full()))
     with pytest.raises(OutOfMemory, match="not enough memory for the batch on CPUExecutionProvider"):
         made.compute(MEASURES["kl_div"], given)
     if device == "cpu":
-        made._sessions.update(real)
+        made.sessions.opened.update(real)
     else:  # a card's session is opened again
-        assert any(not isinstance(session, Full) for session in made._sessions.values())
+        assert any(not isinstance(session, Full) for session in made.sessions.opened.values())
     assert made.compute(MEASURES["kl_div"], given).loss == good.loss
     made.close()
 
@@ -305,6 +306,6 @@ def test_other_failures_of_a_graph_are_not_hidden(engine: Engine, monkeypatch: p
         raise RuntimeError("something else")
 
     monkeypatch.setattr(Full, "run", fail)
-    monkeypatch.setattr(engine, "_sessions", dict.fromkeys(engine._sessions, Full()))
+    monkeypatch.setattr(engine.sessions, "opened", dict.fromkeys(engine.sessions.opened, Full()))
     with pytest.raises(RuntimeError, match="something else"):
         engine.compute(MEASURES["kl_div"], {"log_probabilities": np.zeros(3), "targets": np.ones(3)})

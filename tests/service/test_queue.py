@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.engine import Engine
+from core.sessions import Sessions
 from service.patience import Patience
 from service.work import Work
 from tests.service.conftest import GOOD, LOSS
@@ -95,7 +95,7 @@ def test_what_nobody_waits_for_any_more_is_not_begun(name: str, why: str, held: 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_clients_that_hang_up_whenever_leave_nothing_behind(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, chance = Engine._attempt, random.Random(seed)
+    real, chance = Sessions.attempt, random.Random(seed)
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.03)
@@ -111,7 +111,7 @@ def test_clients_that_hang_up_whenever_leave_nothing_behind(seed: int, monkeypat
     ]
     with running(threads=1) as (app, address), ExitStack() as stack:
         assert (app.admission.bytes, in_flight(address)) == (0, 1)  # who asks
-        monkeypatch.setattr(Engine, "_attempt", slow)
+        monkeypatch.setattr(Sessions, "attempt", slow)
         ends: list[tuple[float, Wire]] = []
         for _ in range(30):
             wire = stack.enter_context(connected(address))
