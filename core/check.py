@@ -12,7 +12,7 @@ import numpy as np
 
 from core.arguments import Arguments, Untyped, parse
 from core.declare import Kind, Measure
-from core.dtypes import cast, name_of
+from core.dtypes import BFLOAT16, cast, name_of, widened
 from core.errors import Fault, InvalidInput, refuse
 from core.rules import Array, IndexOf, Rule
 from core.shapes import Shape, class_axis, layout, limit_elements, sample_shape
@@ -20,6 +20,7 @@ from core.variants import Variant, select
 
 MAX_ELEMENTS = 2**30
 MOST_PLANS = 512
+WIDENED_ELEMENTS = 2**16  # of bfloat16, at once: a block that is computed in one piece
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 OPTION_DTYPES = {Kind.FLOAT: FLOAT64, Kind.INDEX: np.dtype(np.int64)}  # options keep the precision that they came in
 
@@ -169,13 +170,14 @@ def _dtype(measure: Measure, arguments: Arguments, dtype: str) -> np.dtype[Any]:
 
 
 def _array(name: str, given: Mapping[str, Any], plan: Plan) -> Array:
-    """The array, in float32 if it is bfloat16, or float64 and float32 is computed in; a finite number that is lost by
-    it is refused."""
+    """The array, in float32 if it is float64 and float32 is computed in; a finite number that is lost by it is refused.
+    bfloat16 becomes float32 here where it is short, or looked at; else block by block, or on the card."""
     value = given[name]
     array: Array = value.array if isinstance(value, Untyped) else value
     dtype = name_of(array.dtype)
     if dtype == "bfloat16":
-        return array.astype(np.float32)
+        later = array.size > WIDENED_ELEMENTS and any(t.name == name and not t.rules for t in plan.measure.by_sample)
+        return array.view(BFLOAT16) if later else widened(array)
     return cast(name, array, "float32") if dtype == "float64" and plan.dtype is FLOAT32 else array
 
 

@@ -10,39 +10,46 @@ from core.declare import FLOAT_DTYPES
 from core.errors import at, refuse
 from core.rules import Array, first, show
 
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits: NumPy has no such numbers
+
 
 @lru_cache(64)
 def name_of(dtype: np.dtype[Any]) -> str:
     """The name of `dtype`, kept: NumPy puts it together anew each time, which was 6 us of a call at 64 x 10."""
-    return dtype.name
+    return "bfloat16" if dtype == BFLOAT16 else dtype.name
 
 
-def cast(name: str, numbers: Array, dtype: str) -> Array:
-    """`numbers`, float64 or int64, of the input `name` in `dtype`, rounded to nearest, ties to even.
+def cast(name: str, exact: Array, dtype: str) -> Array:
+    """`exact`, float64 or int64, of the input `name` in `dtype`, rounded to nearest, ties to even.
 
     `dtype` is one of core.declare's; bfloat16 comes as the float32 of the same value, NaN and infinities stay. Raises
     InvalidInput for a finite number that `dtype` cannot hold.
     """
     if dtype in FLOAT_DTYPES:
         with np.errstate(over="ignore", invalid="ignore"):
-            array = _to_bfloat16(numbers) if dtype == "bfloat16" else numbers.astype(dtype)
+            array = _to_bfloat16(exact) if dtype == "bfloat16" else exact.astype(dtype)
             if math.isfinite(array.sum(dtype=np.float64)):  # so is each, then: one pass, where the masks take three
                 return array
-        lost = np.isinf(array) & np.isfinite(numbers)
+        lost = np.isinf(array) & np.isfinite(exact)
     else:
         low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        array, lost = numbers.astype(dtype), (numbers < low) | (numbers > high)
+        array, lost = exact.astype(dtype), (exact < low) | (exact > high)
     if lost.any():
         index = first(lost)
         advice = ": ask for float64" if dtype in FLOAT_DTYPES else ""
-        found = f"{at(name, index)} is {show(numbers[index].item())}"
+        found = f"{at(name, index)} is {show(exact[index].item())}"
         raise refuse(name, f"{found}, which {dtype} cannot hold{advice}", *index)
     return array
 
 
+def numbers(array: Array) -> Array:
+    """`array` as NumPy computes with it: BFLOAT16 as float32."""
+    return widened(array) if array.dtype == BFLOAT16 else array
+
+
 def widened(halves: Array) -> Array:
-    """bfloat16, as the bits of uint16, as float32 of the same values."""
-    wide = halves.astype(np.uint32)
+    """bfloat16, of whatever dtype its bits are, as float32 of the same values."""
+    wide = halves.view(np.uint16).astype(np.uint32)
     wide <<= 16  # in place: the batch may be large
     floats: Array = wide.view(np.float32)
     return floats

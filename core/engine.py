@@ -18,7 +18,7 @@ import numpy as np
 from core import bound, cpus, tiles
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.declare import Kind, Measure, Tensor
-from core.dtypes import name_of
+from core.dtypes import name_of, numbers
 from core.errors import Cancelled
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
@@ -154,7 +154,7 @@ def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:
         part = array[block.index].reshape((size, array.shape[-1]) if tensor.name in measure.rows else size)
         dtype = plan.dtype if tensor.kind is Kind.FLOAT else INT64
         if not (part.dtype == dtype and part.flags.c_contiguous and part.flags.aligned):
-            part = np.require(part, dtype, ["C", "A"])
+            part = np.require(numbers(part), dtype, ["C", "A"])
         if padding:
             part = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)])
         feeds[tensor.name] = part

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 from core.declare import FLOAT_DTYPES, INDEX_DTYPES
-from core.dtypes import widened
+from core.dtypes import BFLOAT16
 from core.errors import Fault, InvalidInput, mistyped, refuse
 from core.rules import Array
 
@@ -14,9 +14,9 @@ from service.problems import malformed
 MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # what a shape may say, zeros left out: past it NumPy's arithmetic would overflow
 COPIED = 2**14  # bytes up to which a tensor that begins at an odd address is put straight: NumPy reads it slowly
-# A dtype comes from this table, never from np.dtype of what a client wrote. bfloat16 is widened below.
+# A dtype comes from this table, never from np.dtype of what a client wrote.
 DTYPES = {
-    name: np.dtype("<u2") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
+    name: BFLOAT16.newbyteorder("<") if name == "bfloat16" else np.dtype(name).newbyteorder("<")
     for name in (*FLOAT_DTYPES, *INDEX_DTYPES)
 }
 
@@ -48,16 +48,15 @@ def known_dtype(name: str, member: str, sent: object, table: Mapping[str, str]) 
 
 
 def from_bytes(name: str, dtype: str, shape: tuple[int, ...], content: bytes | memoryview) -> Array:
-    """The little-endian, row-major array of `content`, `dtype` one of DTYPES: a view of it, but for bfloat16, which
-    becomes float32. Raises Problem (400) where the number of bytes is wrong, InvalidInput for a bool that is none."""
+    """The little-endian, row-major array of `content`, `dtype` one of DTYPES: a view of it, for bfloat16 of
+    core.dtypes.BFLOAT16. Raises Problem (400) where the number of bytes is wrong, InvalidInput for a bool that is none.
+    """
     expected = prod(shape) * DTYPES[dtype].itemsize
     if len(content) != expected:
         raise malformed(f"{name} has {len(content)} bytes, but {dtype} of shape {shape} takes {expected}")
     array = np.frombuffer(content, DTYPES[dtype])
     if expected <= COPIED and not array.flags.aligned:
         array = array.copy()
-    if dtype == "bfloat16":
-        array = widened(array)
     array = array.reshape(shape)
     if dtype == "bool" and array.size and array.view(np.uint8).max() > 1:
         raise refuse(name, f"{name} has a byte that is no bool: it must be 0 or 1")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -10,10 +11,12 @@ from core import arguments, check
 from core.arguments import Arguments, Untyped
 from core.check import prepare
 from core.declare import Measure
+from core.dtypes import BFLOAT16
 from core.engine import Engine
 from core.errors import InvalidInput
 from core.measures import find
 from core.rules import IndexOf
+from tests import inputs
 
 f32 = np.float32
 
@@ -173,12 +176,26 @@ def test_weights_follow_but_a_typed_weight_types_the_lists_beside_it() -> None:
     assert lists.plan.dtype == np.float64
 
 
-def test_bfloat16_is_widened(engine: Engine) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    logits = np.array([[1.0, 2.5]], ml_dtypes.bfloat16)
-    found = engine.compute(find("cross_entropy"), {"logits": logits, "targets": indices(1)})
-    same = engine.compute(find("cross_entropy"), {"logits": logits.astype(f32), "targets": indices(1)})
-    assert found.totals == same.totals
+@pytest.mark.parametrize("samples", [1, 100_000])
+@pytest.mark.parametrize("other", ["float16", "float32", "float64"])
+def test_bfloat16_is_widened(engine: Engine, measure: Measure, samples: int, other: str) -> None:
+    """Whatever is beside it, and long ones block by block."""
+    fields = inputs.request(measure, np.random.default_rng(2), samples, 3)
+    first = measure.main.name
+    halves = fields[first].astype(ml_dtypes.bfloat16)
+    fields = {name: array.astype(other) if array.dtype.kind == "f" else array for name, array in fields.items()}
+    more = {"normalize": True} if measure.name == "distribution_cross_entropy" else {}
+    same = engine.compute(measure, fields | more | {first: halves.astype(f32)})
+    for given in (halves, halves.view(BFLOAT16)):
+        found = engine.compute(measure, fields | more | {first: given})
+        assert found.totals == same.totals
+        np.testing.assert_array_equal(found.outputs["per_sample"], same.outputs["per_sample"], strict=True)
+
+
+def test_long_bfloat16_is_not_widened_as_a_whole() -> None:
+    halves = np.zeros((2**15, 3), BFLOAT16)
+    batch = prepare(find("cross_entropy"), {"logits": halves, "targets": np.zeros(2**15, int)})
+    assert np.shares_memory(batch.arrays["logits"], halves)
 
 
 def test_nothing_is_copied_that_need_not_be() -> None:
