@@ -6,12 +6,13 @@ Deliberate differences, and no others (tests.oracle.compare.is_exception, and th
 - label_smoothing below 0 or NaN is refused; PyTorch takes it for 0.
 - ignore_index of soft targets is refused; PyTorch takes any negative one and does nothing with it.
 - Halves are computed and answered in float32.
-- The mean of float32 values whose sum passes float32 is the true mean; PyTorch's is infinite.
+- A sum that passes the largest number on its way is the true sum, or mean; PyTorch's is infinite or NaN, by the order.
 - The mean under smoothing of weights that add up to 0 is NaN; PyTorch's is NaN or infinite, by the signs.
 """
 
 import os
 import secrets
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,31 @@ def test_a_difference_is_seen(engine: Engine) -> None:
     assert not difference(heavy, found, right, loss, "")
     assert difference(heavy, found, right + 1e-6, loss, "")
     assert difference(heavy, found, right, loss + 1e-6, "")
+
+
+@pytest.mark.parametrize(
+    ("reduction", "values", "theirs", "right", "wrong"),
+    [
+        ("sum", [1e308, 1e308, -1e308], np.inf, 1e308, 1.1e308),
+        ("sum", [1e308, 1e308, -1e308], np.nan, 1e308, np.inf),
+        ("sum", [-1e308, -1e308, np.inf], np.nan, np.inf, -np.inf),
+        ("sum", [1e308, 1e308], np.inf, np.inf, -np.inf),
+        ("mean", [1e308, 1e308, -1e308], np.inf, 1e308 / 3, 1e307),
+        ("mean", [-1e308, -1e308, 1e300], np.nan, -np.inf, 1e307),
+    ],
+)
+def test_a_sum_that_overflows_on_its_way_must_be_the_true_one(
+    engine: Engine, reduction: str, values: list[float], theirs: float, right: float, wrong: float
+) -> None:
+    """PyTorch's is infinite or NaN, by the order; the comparison lets nothing else through than the truth."""
+    fields = {"log_probabilities": -np.array(values), "targets": np.ones(len(values)), "reduction": reduction}
+    case = Case("kl_div", fields)
+    found = answer(engine, case)
+    assert not isinstance(found, InvalidInput)
+    assert found.outputs["per_sample"].tolist() == values
+    assert found.loss == right
+    assert not difference(case, found, np.array(values), theirs, "")
+    assert difference(case, replace(found, loss=np.float64(wrong)), np.array(values), theirs, "")
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, float("nan")])
