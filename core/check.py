@@ -66,6 +66,11 @@ class Batch:
     shared: dict[str, Array]
     ignored: int
 
+    @property
+    def classes(self) -> int:
+        """How many elements a sample has."""
+        return self.arrays[self.plan.measure.main.name].shape[-1] if self.plan.measure.over_classes else 1
+
 
 def prepare(
     measure: Measure, given: Mapping[str, Any], *, dtype: str = "float32", max_elements: int = MAX_ELEMENTS

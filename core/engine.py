@@ -1,4 +1,4 @@
-"""The graphs, run in blocks.
+"""The graphs of some measures, run in blocks on one device.
 
 onnxruntime runs single-threaded inside; the blocks of a batch run on this module's threads. Blocks are padded so that
 an element's bits depend neither on its block nor on its place in it: onnxruntime's elementwise kernels treat the last
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from core import bound, cpus, tiles
+from core.card import LANES, Card
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
+from core.cuda import Cuda
 from core.declare import Kind, Measure, Tensor
 from core.dtypes import name_of, numbers
-from core.errors import Cancelled
+from core.errors import Cancelled, DeviceUnavailable, OutOfMemory
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
 from core.rules import Array
@@ -41,21 +43,39 @@ class Engine:
     """Every graph of some measures, loaded, checked and warmed on one device.
 
     Arguments: `measures`; `device` "auto", "cpu" or "cuda"; `threads`, 0 for what affinity and cgroup quota allow;
-    `graphs`, the folder of exported files. Raises DeviceUnavailable or GraphDamaged. Thread-safe.
+    `graphs`, the folder of exported files; `memory_bytes` of a card at most, 0 for as much as there is; `spare`,
+    whether the CPU computes what a card has too little memory for, which else is OutOfMemory. Raises
+    DeviceUnavailable or GraphDamaged. Thread-safe.
     """
 
     def __init__(
-        self, measures: Iterable[Measure], *, device: str = "auto", threads: int = 0, graphs: Path = FOLDER
+        self,
+        measures: Iterable[Measure],
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        graphs: Path = FOLDER,
+        memory_bytes: int = 0,
+        spare: bool = False,
     ) -> None:
-        self.threads = cpus.threads(threads)
-        self.sessions = Sessions(measures, device=device, graphs=graphs)
+        measures, self.threads = tuple(measures), cpus.threads(threads)
+        self.sessions = Sessions(measures, device=device, graphs=graphs, memory_bytes=memory_bytes // 2)
+        self.card: Card | None = None
+        self._spare: Engine | None = None
+        if self.sessions.device != "cpu":
+            self.card = Card(self.sessions, Cuda(), memory_bytes // 2)
+            self.threads = max(self.threads, LANES)
+            self._spare = Engine(measures, device="cpu", threads=threads, graphs=graphs) if spare else None
         self._pool = bound.Pool()
         self._turns: SimpleQueue[None] = SimpleQueue()  # one a thread, callers and helpers together: a quick semaphore
         for _ in range(self.threads):
             self._turns.put(None)
         self._helpers = ThreadPoolExecutor(self.threads - 1, "block") if self.threads > 1 else None
-        for variant, dtype in self.sessions.every:
-            self._run(variant, dtype, _warm_feeds(variant, dtype))
+        try:
+            for variant, dtype in self.sessions.every:
+                self._run(variant, dtype, _warm_feeds(variant, dtype))
+        except OutOfMemory as error:
+            raise DeviceUnavailable(f"the graphs do not start on {self.sessions.device}: {error}") from error
         log.info("%d graphs ready on %s, %d threads", len(self.sessions.every), self.sessions.provider, self.threads)
 
     def compute(
@@ -72,57 +92,79 @@ class Engine:
         return reduce(batch, self.per_sample(batch, cancelled))
 
     def per_sample(self, batch: Batch, cancelled: Callable[[], bool] = tiles.never) -> Values:
-        """The graph's outputs for `batch`. Raises Cancelled when `cancelled` says True."""
+        """The graph's outputs for `batch`. Raises Cancelled when `cancelled` says True, or OutOfMemory."""
+        try:
+            return self._values(batch, cancelled)
+        except OutOfMemory as error:
+            if self._spare is None:
+                raise
+            log.warning("the CPU computes a batch: %s", error)
+            return self._spare.per_sample(batch, cancelled)
+
+    def _values(self, batch: Batch, cancelled: Callable[[], bool]) -> Values:
         plan, variant = batch.plan, batch.plan.variant
-        size, classes, dtype = prod(plan.computed), 1, name_of(plan.dtype)
-        if plan.measure.over_classes:
-            classes = batch.arrays[plan.measure.main.name].shape[-1]
+        size, classes, dtype = prod(plan.computed), batch.classes, name_of(plan.dtype)
         if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
             return Values({name: np.zeros(size, plan.dtype) for name in variant.outputs})
-        if size * classes <= SMALL_ELEMENTS:  # one block in any case: 3 us less, and nobody waits for its turn
+        if size * classes <= SMALL_ELEMENTS and not self.card:
+            # One block in any case: 3 us less, and nobody waits for its turn.
             if cancelled():
                 raise Cancelled(tiles.GIVEN_UP)
             results = self._small(batch, dtype, size, classes)
             return Values({name: result[:size] for name, result in zip(variant.outputs, results, strict=True)})
-        blocks = tiles.plan(plan.computed, *self._block(plan, size, classes))
+        blocks = self.blocks(batch)
         arrays = {name: np.empty(size, plan.dtype) for name in variant.outputs}
         summed = not plan.measure.over_classes and len(blocks) > 1
         sums: dict[str, list[ExactSum]] = {name: [] for name in arrays} if summed else {}
 
         def work(block: tiles.Block) -> None:
-            results = self._run(variant, dtype, _feeds(batch, block))
+            results = self._run(variant, dtype, feeds(batch, block, as_sent=self.card is not None))
             for name, result in zip(variant.outputs, results, strict=True):
                 part = arrays[name][block.start : block.stop]
                 part[:] = result[: part.size]
                 if name in sums:
                     sums[name].append(ExactSum.of(part))
 
-        tiles.run(blocks, work, self._helpers, self.threads, cancelled)
-        return Values(arrays, {name: sum(parts, ExactSum()) for name, parts in sums.items()})
+        self.share(blocks, work, cancelled)
+        added = {name: sum(parts, ExactSum()) for name, parts in sums.items()}
+        return Values(arrays, added, self.sessions.device)
 
     def _small(self, batch: Batch, dtype: str, size: int, classes: int) -> list[Array]:
         """The graph's outputs for a batch of one block."""
         plan, block = batch.plan, tiles.Block(0, size, ())
-        free = (
-            self._pool.take(plan) if self.sessions.device == "cpu" and size * classes <= bound.MOST_ELEMENTS else None
-        )
+        free = self._pool.take(plan) if size * classes <= bound.MOST_ELEMENTS else None
 
         def work(session: Any) -> list[Array]:
             if free is None:
-                results: list[Array] = session.run(plan.variant.outputs, _feeds(batch, block))
+                results: list[Array] = session.run(plan.variant.outputs, feeds(batch, block))
                 return results
             try:
                 one = free.pop()
             except IndexError:
-                one = bound.Bound(session, plan, _feeds(batch, block), size)
+                one = bound.Bound(session, plan, feeds(batch, block), size)
             results = one.run(batch)
             free.append(one)
             return results
 
         return self.sessions.attempt(plan.variant, dtype, work)
 
+    def blocks(self, batch: Batch) -> list[tiles.Block]:
+        """The blocks of a batch that is not empty."""
+        return tiles.plan(batch.plan.computed, *self._block(batch.plan, prod(batch.plan.computed), batch.classes))
+
+    def share(
+        self,
+        blocks: list[tiles.Block],
+        work: Callable[[tiles.Block], None],
+        cancelled: Callable[[], bool] = tiles.never,
+    ) -> None:
+        """Have `work` done with every block, by this engine's threads too: see tiles.run."""
+        tiles.run(blocks, work, self._helpers, self.threads, cancelled)
+
     def _block(self, plan: Plan, size: int, classes: int) -> tuple[int, int]:
         """The most samples of a block, a multiple of the second number; small enough that every thread has one."""
+        if self.card:
+            return max(1, self.card.block_elements // classes), 1
         multiple = PAD_ROWS[plan.dtype] if plan.measure.over_classes else PAD_ELEMENTS
         largest = BLOCK_ELEMENTS if plan.measure.over_classes else ELEMENTWISE_BLOCK
         most = min(largest, max(SHARED_ELEMENTS, -(-size * classes // self.threads))) // classes
@@ -130,11 +172,15 @@ class Engine:
 
     def close(self) -> None:
         """Let the threads go, without waiting for what they still do."""
+        if self._spare:
+            self._spare.close()
         if self._helpers:
             self._helpers.shutdown(wait=False)
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
-        """The graph's outputs: no more graphs run than there are threads. Raises OutOfMemory."""
+        """The graph's outputs: no more graphs run than there are threads, or lanes. Raises OutOfMemory."""
+        if self.card:
+            return self.card.run(variant, np.dtype(dtype), feeds)
         self._turns.get()
         try:
             return self.sessions.attempt(variant, dtype, lambda session: session.run(variant.outputs, feeds))
@@ -142,23 +188,27 @@ class Engine:
             self._turns.put(None)
 
 
-def _feeds(batch: Batch, block: tiles.Block) -> dict[str, Array]:
-    """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros."""
+def feeds(batch: Batch, block: tiles.Block, *, as_sent: bool = False) -> dict[str, Array]:
+    """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros; or
+    `as_sent`, for a card, on the way to which it is all that it must be."""
     plan, measure, size = batch.plan, batch.plan.measure, block.stop - block.start
     padding = -size % (PAD_ROWS[plan.dtype] if measure.over_classes else PAD_ELEMENTS)
-    feeds = dict(batch.shared)
+    parts = dict(batch.shared)
     for tensor in measure.by_sample:
         if tensor.name not in batch.arrays:
             continue
         array = batch.arrays[tensor.name]
         part = array[block.index].reshape((size, array.shape[-1]) if tensor.name in measure.rows else size)
+        if as_sent:
+            parts[tensor.name] = part
+            continue
         dtype = plan.dtype if tensor.kind is Kind.FLOAT else INT64
         if not (part.dtype == dtype and part.flags.c_contiguous and part.flags.aligned):
             part = np.require(numbers(part), dtype, ["C", "A"])
         if padding:
             part = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)])
-        feeds[tensor.name] = part
-    return feeds
+        parts[tensor.name] = part
+    return parts
 
 
 def _warm_feeds(variant: Variant, dtype: str) -> dict[str, Array]:

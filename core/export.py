@@ -7,6 +7,7 @@ declarations give the same bytes.
 import hashlib
 import sys
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import onnxscript  # noqa: TID251
 
 from core.declare import Kind, Measure, Tensor
 from core.measures import MEASURES
-from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, Variant, variants
+from core.variants import DEVICES, DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, WIDENED, Variant, variants, widening
 
 
 def _axes(tensor: Tensor, over_classes: bool) -> list[str]:
@@ -34,8 +35,18 @@ def _value(tensor: Tensor, measure: Measure, dtype: str) -> ir.Value:
     return ir.Value(name=tensor.name, type=ir.TensorType(element), shape=shape, doc_string=tensor.doc)
 
 
-def model(variant: Variant, dtype: str) -> bytes:
-    """The ONNX file of `variant` in `dtype` ("float32" or "float64")."""
+class Builder:
+    """onnxscript's builder of nodes, for graphs that run on `device`."""
+
+    def __init__(self, op: Any, device: str) -> None:
+        self._op, self.device = op, device
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._op, name)
+
+
+def model(variant: Variant, dtype: str, device: str = "cpu") -> bytes:
+    """The ONNX file of `variant` in `dtype` ("float32" or "float64") for `device` ("cpu" or "cuda")."""
     measure = variant.measure
     given = {tensor.name: _value(tensor, measure, dtype) for tensor in variant.inputs}
     element = ir.DataType.FLOAT if dtype == "float32" else ir.DataType.DOUBLE
@@ -46,12 +57,22 @@ def model(variant: Variant, dtype: str) -> bytes:
     def trace(op: Any, *values: ir.Value) -> Any:
         named = dict(zip(given, values, strict=True))
         everything = {tensor.name: named.get(tensor.name) for tensor in measure.inputs}
-        return measure.graph(op, **everything, **dict(variant.choices))
+        return measure.graph(Builder(op, device), **everything, **dict(variant.choices))
 
-    graph = onnxscript.build_graph(
-        trace, list(given.values()), outputs, opset_imports={"": OPSET}, name=variant.stem.replace(".", "_")
-    )
-    built = ir.Model(graph, ir_version=IR_VERSION, producer_name="lossmeter", doc_string=measure.doc.strip())
+    return _file(variant.stem, trace, list(given.values()), outputs, measure.doc)
+
+
+def widener(dtype: str) -> bytes:
+    """The ONNX file that makes float32 `wide` of `halves` ("float16" or "bfloat16"), flat both."""
+    halves = ir.Value(name="halves", type=ir.TensorType(ir.DataType[dtype.upper()]), shape=ir.Shape(["elements"]))
+    wide = ir.Value(name="wide", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["elements"]))
+    said = f"{dtype} as float32 of the same values."
+    return _file(f"widen.{dtype}", lambda op, given: op.Cast(given, to=ir.DataType.FLOAT), [halves], [wide], said)
+
+
+def _file(stem: str, trace: Any, inputs: list[ir.Value], outputs: list[ir.Value], doc: str) -> bytes:
+    graph = onnxscript.build_graph(trace, inputs, outputs, opset_imports={"": OPSET}, name=stem.replace(".", "_"))
+    built = ir.Model(graph, ir_version=IR_VERSION, producer_name="lossmeter", doc_string=doc.strip())
     proto = ir.to_proto(built)
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
@@ -59,12 +80,13 @@ def model(variant: Variant, dtype: str) -> bytes:
 
 def files(measures: Iterable[Measure]) -> dict[str, bytes]:
     """Every graph file of `measures` by name, and the list of their SHA-256."""
-    made = {
-        variant.file(dtype): model(variant, dtype)
-        for measure in measures
-        for variant in variants(measure)
-        for dtype in DTYPES
-    }
+    made = {widening(dtype): widener(dtype) for dtype in WIDENED}
+    for measure in measures:
+        for variant, dtype in product(variants(measure), DTYPES):
+            plain, *others = (model(variant, dtype, device) for device in DEVICES)
+            made[variant.file(dtype)] = plain
+            # What a device computes as the CPU does is not written twice.
+            made |= {variant.file(dtype, d): m for d, m in zip(DEVICES[1:], others, strict=True) if m != plain}
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(made.items())]
     return made | {MANIFEST: "".join(lines).encode("ascii")}
 

@@ -1,6 +1,8 @@
 """Pieces that several formulas share, as ONNX (first argument `op`, the builder) and as NumPy.
 
-Every piece keeps PyTorch's NaN and infinity pattern, and gives each element the same bits wherever it stands.
+Every piece keeps PyTorch's NaN and infinity pattern, and on a CPU gives each element the same bits wherever it stands.
+`op.device` says what the graph is for: what follows from a shape is computed by the CPU, so that graphs for a card
+hold nothing of the kind.
 """
 
 from typing import Any
@@ -67,6 +69,8 @@ def row_sum(op: Any, rows: Any, keepdims: int = 0) -> Any:
     would be added up in another order. Zeros that fill each row to whole cache lines make all of them begin alike.
     float32 rows are added up in float32 parts first: a quarter of the time, and as exact but for the last digit.
     """
+    if op.device != "cpu":
+        return op.CastLike(op.ReduceSum(op.Cast(rows, to=DOUBLE), [1], keepdims=keepdims), rows)
     parts = part_sums(op, rows) if rows.dtype.name == "FLOAT" else rows
     missing = op.Mod(op.Neg(op.Shape(parts, start=1, end=2)), [16])
     whole = op.Pad(parts, op.Concat([0, 0, 0], missing, axis=0))
@@ -90,9 +94,17 @@ def part_sums(op: Any, rows: Any) -> Any:
 
 def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:
     """What label smoothing keeps of the target, 1 - e, and what each of the C classes gets, e / C, as logits' type."""
-    classes = op.Cast(op.Squeeze(op.Shape(logits, start=1, end=2)), to=label_smoothing.dtype)
+    classes = class_count(op, logits)
     kept, share = op.Sub(1.0, label_smoothing), op.Div(label_smoothing, classes)
     return op.CastLike(kept, logits), op.CastLike(share, logits)
+
+
+def class_count(op: Any, rows: Any) -> Any:
+    """The size of axis 1, as a float64 scalar; for a card it is counted."""
+    if op.device == "cpu":
+        return op.Cast(op.Squeeze(op.Shape(rows, start=1, end=2)), to=DOUBLE)
+    positive = op.Greater(op.Slice(rows, [0], [1], [0]), 0.0)
+    return op.ReduceSum(op.Cast(op.Or(positive, op.Not(positive)), to=DOUBLE), keepdims=0)
 
 
 def picked_loss(op: Any, log_p: Any, targets: Any, ignore_index: Any, weight: Any) -> tuple[Any, Any, Any]:

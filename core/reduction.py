@@ -29,6 +29,7 @@ class Result:
     reduced: dict[str, np.floating[Any]]
     totals: dict[str, float | int]
     dtype: np.dtype[Any]
+    device: str = "cpu"  # that computed the per-sample values
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Values:
 
     arrays: dict[str, Array]
     sums: dict[str, ExactSum] = field(default_factory=dict)
+    device: str = "cpu"  # that computed them
 
     def sum(self, name: str) -> float:
         """The sum of one output, rounded once."""
@@ -72,6 +74,7 @@ def reduce(batch: Batch, values: Values) -> Result:
             **{f"sum_{name}": sums[name] for name in measure.outputs[1:]},
         },
         dtype=plan.dtype,
+        device=values.device,
     )
 
 

@@ -18,6 +18,8 @@ from core.errors import GraphDamaged
 FOLDER = Path(__file__).parent / "graphs"
 MANIFEST = "SHA256SUMS"  # in the format that `sha256sum --check` reads
 DTYPES = ("float32", "float64")
+DEVICES = ("cpu", "cuda")
+WIDENED = ("float16", "bfloat16")  # which a card gets as they are, and computes in float32
 OPSET = 18
 IR_VERSION = 10
 
@@ -52,9 +54,14 @@ class Variant:
         weighted = self.measure.weighted and self.measure.weighted not in self.left_out
         return self.measure.outputs + (("sample_weight",) if weighted else ())
 
-    def file(self, dtype: str) -> str:
-        """The name of this graph's file in `dtype`."""
-        return f"{self.stem}.{dtype}.onnx"
+    def file(self, dtype: str, device: str = "cpu") -> str:
+        """The name of this graph's file in `dtype`; where a device has none of its own, it runs the CPU's."""
+        return f"{self.stem}.{dtype}.onnx" if device == "cpu" else f"{self.stem}.{dtype}.{device}.onnx"
+
+
+def widening(dtype: str) -> str:
+    """The name of the graph file that makes float32 `wide` of `halves`, which are `dtype`, one of WIDENED."""
+    return f"widen.{dtype}.onnx"
 
 
 def select(measure: Measure, choices: Mapping[str, Any], left_out: frozenset[str]) -> Variant:

@@ -76,7 +76,14 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         metrics.tracing = Tracing() if settings.traces else None
         threads = settings.threads or max(1, cpus.threads() // settings.workers)
         # Not on the loop, which takes signals meanwhile.
-        engine = await asyncio.to_thread(Engine, measures.values(), device=settings.device, threads=threads)
+        engine = await asyncio.to_thread(
+            Engine,
+            measures.values(),
+            device=settings.device,
+            threads=threads,
+            memory_bytes=settings.device_memory_bytes,
+            spare=settings.device_full == "cpu",
+        )
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
         found = engine.sessions

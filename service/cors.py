@@ -19,7 +19,7 @@ SENT = (
     "X-Request-ID",
     "X-Request-Timeout",
 )
-EXPOSED = ("ETag", INFERENCE_LENGTH, "Retry-After", "Server-Timing", "X-Request-ID")
+EXPOSED = ("ETag", INFERENCE_LENGTH, "Lossmeter-Device", "Retry-After", "Server-Timing", "X-Request-ID")
 PREFLIGHT_SECONDS = 7200  # for which a browser may remember; Chromium remembers no longer
 
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from core.reduction import Result
 
+DEVICE = b"lossmeter-device"
+
 
 @dataclass(slots=True)
 class Answer:
@@ -15,13 +17,15 @@ class Answer:
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     coding: str = ""
+    device: str = "cpu"  # that computed it
 
     def headers_after(self, timing: str) -> list[tuple[bytes, bytes]]:
-        """Its headers, with that of Server-Timing."""
+        """Its headers, with those of Server-Timing and of the device."""
         headers = [
             (b"content-type", self.media_type.encode()),
             (b"content-length", b"%d" % len(self.content)),
             (b"server-timing", timing.encode()),
+            (DEVICE, self.device.encode()),
             *((name.encode(), value.encode()) for name, value in self.headers.items()),
         ]
         if self.coding:

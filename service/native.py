@@ -98,6 +98,7 @@ class Limits(BaseModel):
     max_json_bytes: int
     max_inflight_bytes: int
     max_elements: int
+    device_memory_bytes: int  # 0: none
     max_json_depth: int = MOST_AXES
     max_json_keys: int = MOST_KEYS
     max_head_bytes: int = MAX_HEAD_BYTES

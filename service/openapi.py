@@ -78,7 +78,10 @@ SAFETENSORS = {
         " the inputs' names, everything else as text in __metadata__."
     }
 }
-TIMING = {"Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}}}
+COMPUTED = {
+    "Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}},
+    "Lossmeter-Device": {"description": "What computed.", "schema": {"type": "string", "enum": ["cpu", "cuda"]}},
+}
 
 
 def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The loss.",
-                "headers": REQUEST_ID | TIMING,
+                "headers": REQUEST_ID | COMPUTED,
                 "content": {
                     JSON: {"schema": {"$ref": answer}},
                     SAFETENSORS_TYPE: SAFETENSORS,
@@ -133,7 +136,7 @@ def _infer(request: str, answer: str, example: Mapping[str, Any]) -> dict[str, A
         "responses": {
             "200": {
                 "description": "The outputs.",
-                "headers": REQUEST_ID | TIMING | {INFERENCE_LENGTH: length},
+                "headers": REQUEST_ID | COMPUTED | {INFERENCE_LENGTH: length},
                 "content": {JSON: {"schema": {"$ref": answer}}, BYTES: tail},
             },
             **oip_problems(400, 404, 413, 415, 500, 503),

@@ -14,6 +14,7 @@ from service.keys import KeysInFile, ListedKeys
 PREFIX = "LOSSMETER_"
 SECRET = frozenset({"api_keys", "api_keys_file"})  # whose values are never shown, not even a misplaced one
 Limit = Annotated[ByteSize, Field(ge=1, le=2**50)]
+LEAST_DEVICE_MEMORY = 2**28
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -36,6 +37,12 @@ def _seconds_of_watch(seconds: float) -> float:
     return seconds
 
 
+def _enough(size: ByteSize) -> ByteSize:
+    if 0 < size < LEAST_DEVICE_MEMORY:
+        raise PydanticCustomError("enough", "must be 0, which sets no limit, or at least 256MiB")
+    return size
+
+
 class SettingsError(Exception):
     """A setting is not what it must be; the message is one line."""
 
@@ -56,6 +63,12 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the graphs run: auto takes CUDA where onnxruntime has it and there is a card."
+    )
+    device_memory_bytes: Annotated[ByteSize, AfterValidator(_enough)] = Field(
+        ByteSize(0), le=2**50, description="Most bytes of the card that a worker takes; 0 for as much as there is."
+    )
+    device_full: Literal["refuse", "cpu"] = Field(
+        "refuse", description="What becomes of a batch that the card has too little memory for: 503, or the CPU's work."
     )
     max_body_bytes: Limit = Field(ByteSize(2**30), description="Largest request body, in bytes (1GiB is taken too).")
     max_json_bytes: Limit = Field(ByteSize(2**25), description="Largest JSON body, of a request or answer, in bytes.")

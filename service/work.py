@@ -50,6 +50,8 @@ class Work:
     def __post_init__(self) -> None:
         self.limit = self.exchange.limit
         self.inline = INLINE_JSON if self.exchange.is_json else INLINE_BYTES
+        if self.engine.card:
+            self.inline = 0  # the loop does not wait for a card
 
     def reserve(self, count: int) -> None:
         """See that there is room for a body of `count` bytes, and that its turn comes soon if it is no small one."""
@@ -88,6 +90,7 @@ class Work:
             discard(self.content)  # before the answer takes as much again
         self.spans.end("compute")
         answer = self.reply.encode(result, per_sample=self.per_sample)
+        answer.device = result.device
         if self.batch.plan.result_bytes > LARGE:
             for values in result.outputs.values():
                 discard(values)

@@ -132,7 +132,7 @@ def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
     logits.flags.writeable = False  # as the bytes of a body may be
     batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": targets})
     for block in plan(batch.plan.computed, 4):
-        feeds = core.engine._feeds(batch, block)
+        feeds = core.engine.feeds(batch, block)
         assert np.shares_memory(feeds["logits"], logits)
         assert np.shares_memory(feeds["targets"], targets)
         assert feeds["logits"].shape == (4, 3)

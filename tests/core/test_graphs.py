@@ -10,7 +10,20 @@ import pytest
 from core import export
 from core.errors import GraphDamaged
 from core.measures import MEASURES
-from core.variants import DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, complete, manifest, read, select, variants
+from core.variants import (
+    DTYPES,
+    FOLDER,
+    IR_VERSION,
+    MANIFEST,
+    OPSET,
+    WIDENED,
+    complete,
+    manifest,
+    read,
+    select,
+    variants,
+    widening,
+)
 
 
 def test_committed_graphs_are_fresh() -> None:
@@ -21,8 +34,8 @@ def test_committed_graphs_are_fresh() -> None:
 def test_writing_removes_what_is_stale(tmp_path: Path) -> None:
     (tmp_path / "old.float32.onnx").write_bytes(b"")
     measure = MEASURES["kl_div"]
-    assert export.write(tmp_path, [measure]) == 4
-    made = {variant.file(dtype) for variant in variants(measure) for dtype in DTYPES}
+    assert export.write(tmp_path, [measure]) == 6
+    made = {variant.file(dtype) for variant in variants(measure) for dtype in DTYPES} | set(map(widening, WIDENED))
     assert {path.name for path in tmp_path.iterdir()} == made | {MANIFEST}
 
 

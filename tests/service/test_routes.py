@@ -117,6 +117,7 @@ def test_info_tells_what_runs_and_its_limits(client: TestClient) -> None:
     found = answer(client.get("/v1/info"))
     assert found["version"] == core.__version__
     sizes = {"max_body_bytes": 2**30, "max_json_bytes": 2**25, "max_inflight_bytes": 2**31, "max_elements": 2**30}
+    sizes |= {"device_memory_bytes": 0}
     seconds = {"head_seconds": 10, "body_seconds": 10, "send_seconds": 30, "idle_seconds": 75, "queue_seconds": 0.5}
     of_json = {"max_json_depth": 32, "max_json_keys": 64}
     of_heads = {"max_head_bytes": 2**15, "max_headers": 100, "max_target_bytes": 2**13, "max_small_chunks": 2**16}

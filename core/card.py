@@ -1,0 +1,175 @@
+"""Blocks on a card: copied there through pinned memory, computed where they lie, and only the values copied back.
+
+A lane has the memory for one block at a time. Each thread takes a lane for its block, so that one lane's block is
+copied while another's is computed. Halves are sent as they are and widened on the card.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from core.cuda import Runtime
+from core.declare import Kind
+from core.dtypes import name_of, numbers
+from core.errors import OutOfMemory
+from core.resident import Resident
+from core.rules import Array
+from core.sessions import Sessions
+from core.variants import WIDENED, Variant
+
+LANES = 3  # one is filled, one computed, and one on its way
+BLOCK_ELEMENTS = 2**23  # 32 MiB of float32: a copy of 1 ms
+ELEMENT_BYTES = 64  # what an element of a block takes on the card at most: its inputs, and what is made of them
+GRAIN = 2**20  # bytes that memory is taken in, so that the next block, a little larger, finds room
+BFLOAT16_ELEMENT = 16  # onnx.TensorProto.BFLOAT16
+
+
+class Buffer:
+    """Memory of one size on the card, and pinned where it is filled from the host."""
+
+    def __init__(self, runtime: Runtime, size: int) -> None:
+        self._runtime, self.size = runtime, size
+        self.address = runtime.allocate(size)
+        self._pinned: Array | None = None
+
+    def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The pinned memory, or as much of it as an array takes."""
+        if self._pinned is None:
+            self._pinned = self._runtime.pin(self.size)
+        return self._pinned[: prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+
+    def free(self) -> None:
+        """Give all of it back."""
+        if self._pinned is not None:
+            self._runtime.unpin(self._pinned)
+        self._runtime.free(self.address)
+
+
+class Lane:
+    """The memory of one block. For one thread at a time."""
+
+    def __init__(self, runtime: Runtime, account: Callable[[int], None]) -> None:
+        self._runtime, self._account = runtime, account
+        self._buffers: dict[str, Buffer] = {}
+
+    def buffer(self, name: str, size: int) -> Buffer:
+        """Memory for `size` bytes of what is called `name`. Raises OutOfMemory."""
+        found = self._buffers.get(name)
+        if found is None or found.size < size:
+            if found is not None:
+                self._drop(name)
+            whole = -(-size // GRAIN) * GRAIN
+            self._account(whole)
+            try:
+                self._buffers[name] = found = Buffer(self._runtime, whole)
+            except BaseException:
+                self._account(-whole)
+                raise
+        return found
+
+    def _drop(self, name: str) -> None:
+        buffer = self._buffers.pop(name)
+        buffer.free()
+        self._account(-buffer.size)
+
+    def empty(self) -> None:
+        """Give all memory back."""
+        for name in list(self._buffers):
+            self._drop(name)
+
+    def address(self, name: str, part: Array | Resident, dtype: np.dtype[Any], widen: Callable[..., None]) -> int:
+        """Where the card has `part` in `dtype`: sent there if it is not there already, and widened there if it is
+        halves of float32."""
+        if isinstance(part, Resident):
+            sent, address = part.dtype, part.address
+        else:
+            halves = name_of(part.dtype) in WIDENED and dtype == np.float32
+            sent = name_of(part.dtype) if halves else dtype.name
+            buffer = self.buffer(name, max(1, part.size * (2 if halves else dtype.itemsize)))
+            pinned = buffer.pinned(part.shape, part.dtype if halves else dtype)
+            np.copyto(pinned, part if halves else numbers(part), casting="unsafe")  # what was checked loses nothing
+            self._runtime.send(buffer.address, pinned)
+            address = buffer.address
+        if sent == dtype.name:
+            return address
+        wide = self.buffer(f"{name}, wide", 4 * prod(part.shape))
+        widen(sent, address, wide.address, prod(part.shape))
+        return wide.address
+
+
+class Card:
+    """Runs the graphs of `sessions` on the device of `runtime`, block by block; `memory_bytes` of it at most for both
+    the blocks and the graphs, 0 for as much as there is."""
+
+    def __init__(self, sessions: Sessions, runtime: Runtime, memory_bytes: int = 0) -> None:
+        self.runtime, self._sessions = runtime, sessions
+        self._most = memory_bytes // 2  # the other half is the graphs'
+        self.block_elements = min(BLOCK_ELEMENTS, memory_bytes // (LANES * ELEMENT_BYTES) or BLOCK_ELEMENTS)
+        self._held, self._lock = 0, Lock()
+        self._lanes: SimpleQueue[Lane] = SimpleQueue()
+        for _ in range(LANES):
+            self._lanes.put(Lane(runtime, self._account))
+
+    def _account(self, size: int) -> None:
+        with self._lock:
+            if self._most and size > 0 and self._held + size > self._most:
+                raise OutOfMemory(f"there is not enough memory for the batch on the card: {self._most} bytes are set")
+            self._held += size
+
+    @contextmanager
+    def _lane(self) -> Iterator[Lane]:
+        lane = self._lanes.get()
+        try:
+            yield lane
+        except OutOfMemory:
+            lane.empty()
+            raise
+        finally:
+            self._lanes.put(lane)
+
+    def run(
+        self, variant: Variant, dtype: np.dtype[Any], feeds: Mapping[str, Any], into: Mapping[str, int] | None = None
+    ) -> list[Array]:
+        """The graph's outputs for a block of `feeds`: arrays, or Resident ones. With `into` they are written to those
+        addresses of the card, by name, and none is returned. Raises OutOfMemory."""
+        tensors = {tensor.name: tensor for tensor in variant.inputs}
+        main = feeds[variant.measure.main.name]
+        rows, kind = main.shape[0], self.runtime.name
+        with self._lane() as lane:
+
+            def work(session: Any) -> list[Array]:
+                binding = session.io_binding()
+                for name, part in feeds.items():
+                    if not tensors[name].by_sample:
+                        binding.bind_cpu_input(name, part)
+                        continue
+                    wanted = dtype if tensors[name].kind is Kind.FLOAT else np.dtype(np.int64)
+                    address = lane.address(name, part, wanted, self._widen)
+                    binding.bind_input(name, kind, 0, wanted.type, part.shape, address)
+                size = rows * dtype.itemsize
+                places = into or {name: lane.buffer(name, size).address for name in variant.outputs}
+                for name, address in places.items():
+                    binding.bind_output(name, kind, 0, dtype.type, (rows,), address)
+                session.run_with_iobinding(binding)
+                return [] if into else [self._fetched(places[name], rows, dtype) for name in variant.outputs]
+
+            return self._sessions.attempt(variant, dtype.name, work)
+
+    def _fetched(self, address: int, rows: int, dtype: np.dtype[Any]) -> Array:
+        values = np.empty(rows, dtype)
+        self.runtime.fetch(values, address)
+        return values
+
+    def _widen(self, dtype: str, halves: int, wide: int, size: int) -> None:
+        """Widen `size` halves of `dtype` at one address of the card to another."""
+        kind, session = self.runtime.name, self._sessions.wideners[dtype]
+        binding = session.io_binding()
+        element = np.float16 if dtype == "float16" else BFLOAT16_ELEMENT
+        binding.bind_input("halves", kind, 0, element, (size,), halves)
+        binding.bind_output("wide", kind, 0, np.float32, (size,), wide)
+        session.run_with_iobinding(binding)

@@ -1,0 +1,86 @@
+"""Arrays that are on a device already, those of a model for example: taken where they lie, by DLPack or by
+__cuda_array_interface__ (version 2 or later), without a copy.
+
+Source: the DLPack specification and the Python array API standard; Numba's CUDA Array Interface.
+"""
+
+import ctypes
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES
+from core.dtypes import BFLOAT16
+from core.errors import refuse
+from core.rules import Array
+from core.sessions import adopt
+
+DTYPES = {name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in (*FLOAT_DTYPES, *INDEX_DTYPES)}
+INTERFACE = "__cuda_array_interface__"
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A contiguous array at an address of a device ("cpu" or "cuda"); `owner` keeps it there."""
+
+    device: str
+    address: int
+    shape: tuple[int, ...]
+    dtype: str
+    owner: object
+
+    def part(self, start: int, stop: int, row: tuple[int, ...]) -> "Resident":
+        """From `start` up to `stop` of the flat samples for each of which the array has a value, or a `row` of them."""
+        before = start * prod(row) * DTYPES[self.dtype].itemsize
+        return replace(self, address=self.address + before, shape=(stop - start, *row))
+
+    def array(self) -> Array:
+        """Of the CPU's memory: the array itself."""
+        size = prod(self.shape) * DTYPES[self.dtype].itemsize
+        if not size:
+            return np.empty(self.shape, DTYPES[self.dtype])
+        memory: Any = (ctypes.c_uint8 * size).from_address(self.address)
+        memory.owner = self.owner  # as long as there is a view of it
+        return np.ctypeslib.as_array(memory).view(DTYPES[self.dtype]).reshape(self.shape)
+
+    def like(self) -> Array:
+        """An array of its shape and dtype that takes no memory."""
+        return np.broadcast_to(np.zeros((), DTYPES[self.dtype]), self.shape)
+
+
+def take(name: str, value: Any) -> Any:
+    """`value` of the input `name` as a Resident if it is an array of a device or another library, else as it is. Raises
+    InvalidInput for one that is not contiguous or of a dtype that no input has."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value
+    if hasattr(value, INTERFACE):
+        return _from_interface(name, getattr(value, INTERFACE), value)
+    if not hasattr(value, "__dlpack__"):
+        return value
+    try:
+        found = adopt(value)
+    except Exception as error:  # what a library says of an array that it does not give away is its own
+        if "contiguous" in str(error):
+            raise refuse(name, f"{name} is not contiguous, but must be") from error
+        raise refuse(name, f"{name} cannot be taken where it lies: {str(error).splitlines()[0]}") from error
+    return _checked(name, Resident(*found))
+
+
+def _from_interface(name: str, interface: dict[str, Any], owner: object) -> Resident:
+    dtype, shape, strides = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface.get("strides")
+    if strides is not None and prod(shape) and tuple(strides) != _steps(shape, dtype.itemsize):
+        raise refuse(name, f"{name} is not contiguous, but must be")
+    return _checked(name, Resident("cuda", interface["data"][0] or 0, shape, dtype.name, owner))
+
+
+def _steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The strides of a contiguous array."""
+    return tuple(itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _checked(name: str, found: Resident) -> Resident:
+    if found.dtype not in DTYPES:
+        raise refuse(name, f"{name} is an array of {found.dtype}, but must be one of {', '.join(DTYPES)}")
+    return found
