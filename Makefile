@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
 
-.PHONY: help serve test coverage check fix oracle fuzz clients soak bench golden graphs image lock sbom audit wheel clean
+.PHONY: help serve test coverage check fix oracle fuzz clients soak bench bench-gpu golden graphs image lock sbom audit wheel clean
 
 help: ## List the targets
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: .venv/serve ## Serve on 127.0.0.1:8000
 	$(BIN)/python -m service serve
@@ -33,7 +33,7 @@ fix: .venv/test ## Mend what the linter can mend, and format
 	$(BIN)/ruff format
 
 oracle: .venv/torch ## Compare 30,000 random requests with live PyTorch
-	$(BIN)/python -m pytest tests/oracle -m oracle -s
+	$(BIN)/python -m pytest -m oracle -s
 
 fuzz: .venv/test ## Send 20,000 mutated bodies and 20,000 broken requests; watch answers, time and memory
 	$(BIN)/python -m tests.fuzz 20000
@@ -47,6 +47,9 @@ soak: .venv/soak ## The long rows, whole, for hours: what they print is kept in 
 
 bench: .venv/torch ## Measure speed and memory beside a bare app and PyTorch (QUICK=1, AGAINST=DIR)
 	$(BIN)/python -m bench
+
+bench-gpu: .venv/torch ## Measure cross-entropy on a card (needs onnxruntime-gpu and a torch of CUDA in .venv)
+	$(BIN)/python -m bench.gpu
 
 golden: .venv/torch ## Write PyTorch's answers to random requests for tests without it
 	$(BIN)/python -m tests.oracle.make_golden

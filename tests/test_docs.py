@@ -74,7 +74,7 @@ def test_the_readmes_requests_have_the_readmes_answers(port: int) -> None:
 
 def test_the_readmes_python_runs(port: int) -> None:
     programs = blocks("python")
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         command = [sys.executable, "-c", program.replace(":8000", f":{port}")]
         done = subprocess.run(command, capture_output=True, text=True)
