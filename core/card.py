@@ -5,9 +5,9 @@ copied while another's is computed. Halves are sent as they are and widened on t
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
 
@@ -24,7 +24,7 @@ from core.variants import WIDENED, Variant
 
 LANES = 3  # one is filled, one computed, and one on its way
 BLOCK_ELEMENTS = 2**23  # 32 MiB of float32: a copy of 1 ms
-ELEMENT_BYTES = 64  # what an element of a block takes on the card at most: its inputs, and what is made of them
+ELEMENT_BYTES = 48  # what an element of a block takes at most: four inputs of 8 bytes, and what grains waste
 GRAIN = 2**20  # bytes that memory is taken in, so that the next block, a little larger, finds room
 BFLOAT16_ELEMENT = 16  # onnx.TensorProto.BFLOAT16
 
@@ -103,12 +103,12 @@ class Lane:
 
 
 class Card:
-    """Runs the graphs of `sessions` on the device of `runtime`, block by block; `memory_bytes` of it at most for both
-    the blocks and the graphs, 0 for as much as there is."""
+    """Runs the graphs of `sessions` on the device of `runtime`, block by block, in `memory_bytes` of it at most, 0
+    for as much as there is."""
 
     def __init__(self, sessions: Sessions, runtime: Runtime, memory_bytes: int = 0) -> None:
         self.runtime, self._sessions = runtime, sessions
-        self._most = memory_bytes // 2  # the other half is the graphs'
+        self._most = memory_bytes
         self.block_elements = min(BLOCK_ELEMENTS, memory_bytes // (LANES * ELEMENT_BYTES) or BLOCK_ELEMENTS)
         self._held, self._lock = 0, Lock()
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
@@ -137,6 +137,25 @@ class Card:
     ) -> list[Array]:
         """The graph's outputs for a block of `feeds`: arrays, or Resident ones. With `into` they are written to those
         addresses of the card, by name, and none is returned. Raises OutOfMemory."""
+        try:
+            return self._run(variant, dtype, feeds, into)
+        except OutOfMemory:
+            self._trim()
+            return self._run(variant, dtype, feeds, into)
+
+    def _trim(self) -> None:
+        """Give back what idle lanes hold."""
+        with suppress(Empty):
+            for _ in range(LANES):
+                lane = self._lanes.get_nowait()
+                try:
+                    lane.empty()
+                finally:
+                    self._lanes.put(lane)
+
+    def _run(
+        self, variant: Variant, dtype: np.dtype[Any], feeds: Mapping[str, Any], into: Mapping[str, int] | None
+    ) -> list[Array]:
         tensors = {tensor.name: tensor for tensor in variant.inputs}
         main = feeds[variant.measure.main.name]
         rows, kind = main.shape[0], self.runtime.name

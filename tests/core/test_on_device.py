@@ -194,7 +194,7 @@ def test_a_cancelled_batch_stops_on_a_card_too(card: Engine) -> None:
 def test_without_memory_on_a_card_it_is_refused() -> None:
     measure, runtime = find("cross_entropy"), HostRuntime()
     with engine_on(runtime, [measure], spare=True) as on_card:
-        runtime.most = runtime.held
+        runtime.most = 2**20
         fields = {"logits": np.zeros((2**20, 2), np.float32), "targets": np.zeros(2**20, np.int64)}
         with pytest.raises(OutOfMemory):
             compute(on_card, measure, shared(fields))
