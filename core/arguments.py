@@ -62,7 +62,7 @@ def _array_fault(tensor: Tensor, array: object) -> Fault | None:
     if name_of(array.dtype) in (FLOAT_DTYPES if tensor.kind is Kind.FLOAT else INDEX_DTYPES):
         return None
     return Fault(
-        (tensor.name,), f"{tensor.name} is an array of {array.dtype.name}, but must be {tensor.says}{tensor.advice}"
+        (tensor.name,), f"{tensor.name} is an array of {name_of(array.dtype)}, but must be {tensor.says}{tensor.advice}"
     )
 
 

@@ -42,6 +42,12 @@ def indices(*values: int) -> Any:
         ("cross_entropy", {"logits": zeros(2, 3)}, "targets", "targets is missing, but must be an array of integers"),
         ("nll_loss", {"logits": zeros(2, 3)}, "logits", "logits is not known: nll_loss takes log_probabilities,"),
         ("cross_entropy", {"logits": np.zeros((2, 3), int)}, "logits", "logits is an array of int64, but must be"),
+        (
+            "cross_entropy",
+            {"targets": np.zeros(2, BFLOAT16)},
+            "targets",
+            "targets is an array of bfloat16, but must be",
+        ),
         ("cross_entropy", {"targets": zeros(2)}, "targets", "array of float32, but must be an array of integers"),
         ("cross_entropy", {"logits": [[1.0]]}, "logits", "logits is an array, but must be an array of floats"),
         ("cross_entropy", {"logits": zeros(2, 3).astype(complex)}, "logits", "array of complex128, but must be"),
