@@ -51,19 +51,29 @@ class Buffer:
 
 
 class Lane:
-    """The memory of one block. For one thread at a time."""
+    """The memory of one block. For one thread at a time. Of more than `share` bytes, 0 for no limit, it holds only what
+    its block takes, and nothing of earlier ones."""
 
-    def __init__(self, runtime: Runtime, account: Callable[[int], None]) -> None:
-        self._runtime, self._account = runtime, account
+    def __init__(self, runtime: Runtime, account: Callable[[int], None], share: int = 0) -> None:
+        self._runtime, self._account, self._share = runtime, account, share
         self._buffers: dict[str, Buffer] = {}
+        self._taken: set[str] = set()  # by the block
+
+    def begin(self) -> None:
+        """Nothing is of a block yet."""
+        self._taken.clear()
 
     def buffer(self, name: str, size: int) -> Buffer:
         """Memory for `size` bytes of what is called `name`. Raises OutOfMemory."""
+        self._taken.add(name)
         found = self._buffers.get(name)
         if found is None or found.size < size:
             if found is not None:
                 self._drop(name)
             whole = -(-size // GRAIN) * GRAIN
+            if self._share and sum(buffer.size for buffer in self._buffers.values()) + whole > self._share:
+                for other in self._buffers.keys() - self._taken:
+                    self._drop(other)
             self._account(whole)
             try:
                 self._buffers[name] = found = Buffer(self._runtime, whole)
@@ -91,7 +101,7 @@ class Lane:
             halves = name_of(part.dtype) in WIDENED and dtype == np.float32
             sent = name_of(part.dtype) if halves else dtype.name
             buffer = self.buffer(name, max(1, part.size * (2 if halves else dtype.itemsize)))
-            pinned = buffer.pinned(part.shape, part.dtype if halves else dtype)
+            pinned = buffer.pinned(part.shape, part.dtype.newbyteorder("=") if halves else dtype)
             np.copyto(pinned, part if halves else numbers(part), casting="unsafe")  # what was checked loses nothing
             self._runtime.send(buffer.address, pinned)
             address = buffer.address
@@ -103,17 +113,23 @@ class Lane:
 
 
 class Card:
-    """Runs the graphs of `sessions` on the device of `runtime`, block by block, in `memory_bytes` of it at most, 0
-    for as much as there is."""
+    """Runs the graphs of `sessions` on the device of `runtime`, block by block; `memory_bytes` of it at most for the
+    blocks, 0 for as much as there is. What the graphs take beside them is `sessions`' own."""
 
     def __init__(self, sessions: Sessions, runtime: Runtime, memory_bytes: int = 0) -> None:
         self.runtime, self._sessions = runtime, sessions
         self._most = memory_bytes
         self.block_elements = min(BLOCK_ELEMENTS, memory_bytes // (LANES * ELEMENT_BYTES) or BLOCK_ELEMENTS)
-        self._held, self._lock = 0, Lock()
+        self._held, self._lock, self._closed = 0, Lock(), False
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
         for _ in range(LANES):
-            self._lanes.put(Lane(runtime, self._account))
+            self._lanes.put(Lane(runtime, self._account, memory_bytes // LANES))
+
+    def close(self) -> None:
+        """Give the memory back: of the lanes that are free now, and of each other one when its block is done. A later
+        block takes memory for itself alone."""
+        self._closed = True
+        self._trim()
 
     def _account(self, size: int) -> None:
         with self._lock:
@@ -124,12 +140,15 @@ class Card:
     @contextmanager
     def _lane(self) -> Iterator[Lane]:
         lane = self._lanes.get()
+        lane.begin()
         try:
             yield lane
         except OutOfMemory:
             lane.empty()
             raise
         finally:
+            if self._closed:
+                lane.empty()
             self._lanes.put(lane)
 
     def run(
@@ -145,13 +164,13 @@ class Card:
 
     def _trim(self) -> None:
         """Give back what idle lanes hold."""
+        idle: list[Lane] = []
         with suppress(Empty):
-            for _ in range(LANES):
-                lane = self._lanes.get_nowait()
-                try:
-                    lane.empty()
-                finally:
-                    self._lanes.put(lane)
+            while True:
+                idle.append(self._lanes.get_nowait())
+        for lane in idle:
+            lane.empty()
+            self._lanes.put(lane)
 
     def _run(
         self, variant: Variant, dtype: np.dtype[Any], feeds: Mapping[str, Any], into: Mapping[str, int] | None

@@ -63,7 +63,7 @@ class Engine:
         self.card: Card | None = None
         self._spare: Engine | None = None
         if self.sessions.device != "cpu":
-            self.card = Card(self.sessions, Cuda(), memory_bytes // 2)
+            self.card = Card(self.sessions, _cuda(), memory_bytes // 2)
             self.threads = max(self.threads, LANES)
             self._spare = Engine(measures, device="cpu", threads=threads, graphs=graphs) if spare else None
         self._pool = bound.Pool()
@@ -171,11 +171,13 @@ class Engine:
         return max(1, -(-most // multiple)) * multiple, multiple
 
     def close(self) -> None:
-        """Let the threads go, without waiting for what they still do."""
+        """Let the threads go, without waiting for what they still do, and what memory of a card the blocks keep."""
         if self._spare:
             self._spare.close()
         if self._helpers:
             self._helpers.shutdown(wait=False)
+        if self.card:
+            self.card.close()
 
     def _run(self, variant: Variant, dtype: str, feeds: dict[str, Array]) -> list[Array]:
         """The graph's outputs: no more graphs run than there are threads, or lanes. Raises OutOfMemory."""
@@ -186,6 +188,13 @@ class Engine:
             return self.sessions.attempt(variant, dtype, lambda session: session.run(variant.outputs, feeds))
         finally:
             self._turns.put(None)
+
+
+def _cuda() -> Cuda:
+    try:
+        return Cuda()
+    except OSError as error:
+        raise DeviceUnavailable(f"the CUDA runtime cannot be loaded: {error}") from error
 
 
 def feeds(batch: Batch, block: tiles.Block, *, as_sent: bool = False) -> dict[str, Array]:

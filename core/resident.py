@@ -55,21 +55,23 @@ def take(name: str, value: Any) -> Any:
     InvalidInput for one that is not contiguous or of a dtype that no input has."""
     if isinstance(value, np.ndarray | np.generic):
         return value
-    if hasattr(value, INTERFACE):
-        return _from_interface(name, getattr(value, INTERFACE), value)
-    if not hasattr(value, "__dlpack__"):
-        return value
+    if not hasattr(value, "__dlpack__"):  # first: it says more of dtypes and devices than the interface does
+        return _from_interface(name, getattr(value, INTERFACE), value) if hasattr(value, INTERFACE) else value
     try:
-        found = adopt(value)
+        found, number = adopt(value)
     except Exception as error:  # what a library says of an array that it does not give away is its own
         if "contiguous" in str(error):
             raise refuse(name, f"{name} is not contiguous, but must be") from error
         raise refuse(name, f"{name} cannot be taken where it lies: {str(error).splitlines()[0]}") from error
+    if number:
+        raise refuse(name, f"{name} is on the {found[0]} device {number}, but must be on device 0")
     return _checked(name, Resident(*found))
 
 
 def _from_interface(name: str, interface: dict[str, Any], owner: object) -> Resident:
     dtype, shape, strides = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface.get("strides")
+    if not dtype.isnative:
+        raise refuse(name, f"{name} is an array of {dtype.str}, but must have the byte order of this machine")
     if strides is not None and prod(shape) and tuple(strides) != _steps(shape, dtype.itemsize):
         raise refuse(name, f"{name} is not contiguous, but must be")
     return _checked(name, Resident("cuda", interface["data"][0] or 0, shape, dtype.name, owner))

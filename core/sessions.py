@@ -91,11 +91,25 @@ class Sessions:
         try:
             return work(self.opened[name])
         except Exception as error:  # onnxruntime has no exception type of its own for this
-            if not any(words in str(error) for words in NO_MEMORY):
+            if not _is_full(error):
                 raise
             if self.device != "cpu":
-                self.opened[name] = self._open(name, self.provider)  # after this a card's may fail for ever
+                self._recover(name)
             raise OutOfMemory(f"there is not enough memory for the batch on {self.provider}") from error
+
+    def _recover(self, name: str) -> None:
+        """See that the next attempt on a card finds what this one did not: memory, which the arena keeps in pieces of
+        the sizes that were asked for, and a session, for this one may fail for ever."""
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "gpu:0")
+        for work in (
+            lambda: self.wideners["float16"].run(None, {"halves": np.zeros(1, np.float16)}, options),
+            lambda: self.opened.update({name: self._open(name, self.provider)}),
+        ):
+            try:
+                work()
+            except Exception as error:  # which is about memory too: this attempt has failed in any case
+                log.warning("the card does not recover yet: %s", str(error).splitlines()[0])
 
     def placement(self, session: Any) -> dict[str, list[str]]:
         """The types of the nodes of `session` by the execution provider that runs them."""
@@ -149,14 +163,25 @@ def _share_memory(most: int) -> None:
     ort.create_and_register_allocator_v2(PROVIDERS["cuda"], where, {"device_id": "0"}, ort.OrtArenaCfg(limits))
 
 
-def adopt(value: Any) -> tuple[str, int, tuple[int, ...], str, object]:
+def adopt(value: Any) -> tuple[tuple[str, int, tuple[int, ...], str, object], int]:
     """Where the array `value` of another library lies, by DLPack: the device, the address, the shape, the dtype, and
-    what keeps it there."""
+    what keeps it there; and the number of the device among those of its kind."""
     held = ort.OrtValue.from_dlpack(value)
     dtype = held.data_type().removeprefix("tensor(").removesuffix(")")
-    return held.device_name(), held.data_ptr(), tuple(held.shape()), NAMES.get(dtype, dtype), held
+    found = held.device_name(), held.data_ptr(), tuple(held.shape()), NAMES.get(dtype, dtype), held
+    return found, held.__dlpack_device__()[1]
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: str) -> Any:
-    """An array on `device`, not filled, that others take by DLPack; `data_ptr()` is its address."""
-    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype.type, device, 0)
+    """An array on `device`, not filled, that others take by DLPack; `data_ptr()` is its address. Raises OutOfMemory."""
+    try:
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype.type, device, 0)
+    except Exception as error:  # onnxruntime has no exception type of its own for this
+        if not _is_full(error):
+            raise
+        raise OutOfMemory(f"there is not enough memory on {device} for the values") from error
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether onnxruntime says that a device has no memory left."""
+    return any(words in str(error) for words in NO_MEMORY)

@@ -6,20 +6,22 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import core.card
+import core.engine
 import tests.core.host_card
 from core.card import LANES
 from core.check import prepare
 from core.declare import Measure
 from core.dtypes import BFLOAT16
 from core.engine import Engine
-from core.errors import Cancelled, OutOfMemory
+from core.errors import Cancelled, DeviceUnavailable, OutOfMemory
 from core.measures import MEASURES, find
 from core.variants import FOLDER, manifest
 from tests import inputs
-from tests.core.host_card import HostRuntime, engine_on
+from tests.core.host_card import HostRuntime, engine_on, instead_of_a_card
 from tests.oracle.compare import TOLERANCE, close
 
 PLAIN = "cross_entropy.without_weight.without_label_smoothing"
@@ -157,6 +159,21 @@ def test_a_session_without_memory_is_opened_again(said: str, monkeypatch: pytest
                 on_card.compute(measure, given)
 
 
+def test_a_session_that_does_not_open_again_is_opened_by_a_later_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = find("cross_entropy")
+    given = {"logits": np.zeros((2, 3), np.float32), "targets": np.zeros(2, int)}
+    with engine_on(HostRuntime(), [measure], spare=True) as on_card:
+        monkeypatch.setattr(on_card.sessions.opened[f"{PLAIN}.float32.onnx"], "_session", Full("out of memory"))
+
+        def full(*_: Any, **__: Any) -> None:
+            raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(onnxruntime, "InferenceSession", full)
+            assert on_card.compute(measure, given).device == "cpu"
+        assert on_card.compute(measure, given).device == "cuda"
+
+
 class Full:
     """A session of a device without memory."""
 
@@ -208,6 +225,49 @@ def test_what_idle_lanes_hold_is_given_back_before_a_batch_is_refused(monkeypatc
         runtime.most = runtime.held
         larger = {"logits": np.zeros((25, size), np.float32), "targets": np.zeros(25, int)}
         assert on_card.compute(measure, larger).totals["count"] == 25
+
+
+def test_within_a_limit_every_measure_has_room_after_every_other() -> None:
+    runtime = HostRuntime()
+    with engine_on(runtime, MEASURES.values(), memory_bytes=2**28, threads=1) as on_card:
+        assert on_card.card is not None
+        samples = on_card.card.block_elements * LANES // 50
+        for dtype in ("float64", "bfloat16"):
+            for measure in MEASURES.values():
+                given = request(measure, samples, dtype, classes=50)
+                assert on_card.compute(measure, given).totals["count"]
+        assert runtime.held <= 2**27
+
+
+def test_a_closed_engine_keeps_nothing_of_the_card() -> None:
+    measure, runtime = find("cross_entropy"), HostRuntime()
+    with engine_on(runtime, [measure]) as on_card:
+        on_card.compute(measure, request(measure, 1000, "bfloat16"))
+        assert runtime.memory
+    assert not runtime.memory
+    assert not runtime.pinned
+    assert on_card.compute(measure, request(measure, 10)).totals["count"] == 10
+    assert not runtime.memory
+
+
+def test_halves_of_the_other_byte_order_are_the_same_numbers() -> None:
+    measure = find("cross_entropy")
+    with engine_on(HostRuntime(), [measure]) as on_card:
+        logits = np.arange(12, dtype=np.float16).reshape(3, 4)
+        given = {"logits": logits, "targets": np.arange(3)}
+        same = on_card.compute(measure, given)
+        found = on_card.compute(measure, given | {"logits": logits.astype(logits.dtype.newbyteorder(">"))})
+        assert found.totals == same.totals
+
+
+def test_without_the_runtime_library_there_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise OSError("libcudart.so.12: cannot open shared object file")
+
+    with instead_of_a_card(HostRuntime()):
+        monkeypatch.setattr(core.engine, "Cuda", missing)
+        with pytest.raises(DeviceUnavailable, match="the CUDA runtime cannot be loaded: libcudart"):
+            Engine([find("cross_entropy")], device="cuda")
 
 
 def test_memory_is_kept_from_block_to_block_and_grows_only_as_it_must() -> None:

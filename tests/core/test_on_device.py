@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
+import core.resident
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import Cancelled, InvalidInput, OutOfMemory
@@ -161,6 +164,47 @@ def test_faults_are_those_of_any_batch(on: str, request: pytest.FixtureRequest) 
         "targets[1] is 3, but must be a class index in [0, 3) or ignore_index -100"
     )
     assert "weights is not known" in refused(chosen, "cross_entropy", shared({"logits": logits, "weights": logits}))
+
+
+class Both(Shared):
+    """A tensor of PyTorch on a card: its interface has no name for bfloat16."""
+
+    def __init__(self, array: Any, error: Exception | None = None) -> None:
+        super().__init__(array)
+        self.error = error
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.error:
+            raise self.error
+        return Interface(self.array).__cuda_array_interface__ | {"typestr": "<V2"}
+
+
+def test_dlpack_goes_before_the_interface() -> None:
+    halves = torch.zeros((3, 4), dtype=torch.bfloat16)
+    for error in (None, RuntimeError("it requires grad")):
+        taken = take("logits", Both(halves, error))
+        assert (taken.dtype, taken.shape) == ("bfloat16", (3, 4))
+
+
+def test_another_card_than_the_first_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.resident, "adopt", lambda value: (("cuda", 64, (3, 4), "float32", value), 1))
+    with pytest.raises(InvalidInput, match="logits is on the cuda device 1, but must be on device 0"):
+        take("logits", Shared(np.zeros((3, 4), np.float32)))
+
+
+def test_the_other_byte_order_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="logits is an array of >f4, but must have the byte order of this machine"):
+        take("logits", Interface(np.zeros((3, 4), ">f4")))
+
+
+def test_values_that_a_card_has_no_memory_for_are_out_of_memory(card: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 160000000")
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", full)
+    with pytest.raises(OutOfMemory, match="there is not enough memory on cpu for the values"):
+        compute(card, find("kl_div"), shared(request(find("kl_div"))))
 
 
 def test_strided_arrays_and_strange_dtypes_are_refused(engine: Engine) -> None:
