@@ -181,6 +181,8 @@ def _array(name: str, given: Mapping[str, Any], plan: Plan) -> Array:
     array: Array = value.array if isinstance(value, Untyped) else value
     dtype = name_of(array.dtype)
     if dtype == "bfloat16":
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         later = array.size > WIDENED_ELEMENTS and any(t.name == name and not t.rules for t in plan.measure.by_sample)
         return array.view(BFLOAT16) if later else widened(array)
     return cast(name, array, "float32") if dtype == "float64" and plan.dtype is FLOAT32 else array

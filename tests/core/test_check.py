@@ -192,7 +192,7 @@ def test_bfloat16_is_widened(engine: Engine, measure: Measure, samples: int, oth
     fields = {name: array.astype(other) if array.dtype.kind == "f" else array for name, array in fields.items()}
     more = {"normalize": True} if measure.name == "distribution_cross_entropy" else {}
     same = engine.compute(measure, fields | more | {first: halves.astype(f32)})
-    for given in (halves, halves.view(BFLOAT16)):
+    for given in (halves, halves.view(BFLOAT16), halves.astype(halves.dtype.newbyteorder(">"))):
         found = engine.compute(measure, fields | more | {first: given})
         assert found.totals == same.totals
         np.testing.assert_array_equal(found.outputs["per_sample"], same.outputs["per_sample"], strict=True)
