@@ -4,6 +4,7 @@ A lane has the memory for one block at a time. Each thread takes a lane for its 
 copied while another's is computed. Halves are sent as they are and widened on the card.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import prod
@@ -16,11 +17,13 @@ import numpy as np
 from core.cuda import Runtime
 from core.declare import Kind
 from core.dtypes import name_of, numbers
-from core.errors import OutOfMemory
+from core.errors import DeviceFailed, OutOfMemory
 from core.resident import Resident
 from core.rules import Array
 from core.sessions import Sessions
 from core.variants import WIDENED, Variant
+
+log = logging.getLogger("lossmeter.engine")
 
 LANES = 3  # one is filled, one computed, and one on its way
 BLOCK_ELEMENTS = 2**23  # 32 MiB of float32: a copy of 1 ms
@@ -120,6 +123,7 @@ class Card:
         self.runtime, self._sessions = runtime, sessions
         self._most = memory_bytes
         self.block_elements = min(BLOCK_ELEMENTS, memory_bytes // (LANES * ELEMENT_BYTES) or BLOCK_ELEMENTS)
+        self.failed = ""  # why it computes nothing more, once that is so
         self._held, self._lock, self._closed = 0, Lock(), False
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
         for _ in range(LANES):
@@ -155,12 +159,19 @@ class Card:
         self, variant: Variant, dtype: np.dtype[Any], feeds: Mapping[str, Any], into: Mapping[str, int] | None = None
     ) -> list[Array]:
         """The graph's outputs for a block of `feeds`: arrays, or Resident ones. With `into` they are written to those
-        addresses of the card, by name, and none is returned. Raises OutOfMemory."""
+        addresses of the card, by name, and none is returned. Raises OutOfMemory or DeviceFailed."""
+        if self.failed:
+            raise DeviceFailed(self.failed)
         try:
-            return self._run(variant, dtype, feeds, into)
-        except OutOfMemory:
-            self._trim()
-            return self._run(variant, dtype, feeds, into)
+            try:
+                return self._run(variant, dtype, feeds, into)
+            except OutOfMemory:
+                self._trim()
+                return self._run(variant, dtype, feeds, into)
+        except DeviceFailed as error:
+            self.failed = f"the card computes nothing more in this process: {error}"
+            log.critical("%s", self.failed)
+            raise
 
     def _trim(self) -> None:
         """Give back what idle lanes hold."""
@@ -168,9 +179,12 @@ class Card:
         with suppress(Empty):
             while True:
                 idle.append(self._lanes.get_nowait())
-        for lane in idle:
-            lane.empty()
-            self._lanes.put(lane)
+        try:
+            for lane in idle:
+                lane.empty()
+        finally:
+            for lane in idle:
+                self._lanes.put(lane)
 
     def _run(
         self, variant: Variant, dtype: np.dtype[Any], feeds: Mapping[str, Any], into: Mapping[str, int] | None

@@ -5,11 +5,13 @@ Source: the CUDA Runtime API, sections Memory Management and Stream Management.
 """
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 
-from core.errors import OutOfMemory
+from core.errors import DeviceFailed, OutOfMemory
 from core.rules import Array
 
 LIBRARIES = ("libcudart.so.13", "libcudart.so.12")
@@ -21,7 +23,7 @@ OWN_STREAM = ctypes.c_void_p(2)  # cudaStreamPerThread: what other threads do go
 
 class Runtime(Protocol):
     """What a lane needs of a device. Addresses are of the device's memory, sizes in bytes. Each may raise
-    OutOfMemory."""
+    OutOfMemory or DeviceFailed."""
 
     @property
     def name(self) -> str:
@@ -59,15 +61,29 @@ class Cuda:
         self._library.cudaGetErrorString.restype = ctypes.c_char_p
 
     def _call(self, name: str, *arguments: Any) -> None:
-        """Raises OutOfMemory, or RuntimeError with CUDA's words."""
-        code = int(getattr(self._library, name)(*arguments))
+        """Raises OutOfMemory, or DeviceFailed with CUDA's words: of other errors a process does not recover."""
+        with self._first_card():
+            code = int(getattr(self._library, name)(*arguments))
         if not code:
             return
         self._library.cudaGetLastError()  # which is forgotten so: the next call does not have it again
         if code == NO_MEMORY:
             raise OutOfMemory("there is not enough memory for the batch on the card")
         said = self._library.cudaGetErrorString(code)
-        raise RuntimeError(f"{name} failed with {code}: {said.decode('ascii', 'replace')}")
+        raise DeviceFailed(f"{name} failed with {code}: {said.decode('ascii', 'replace')}")
+
+    @contextmanager
+    def _first_card(self) -> Iterator[None]:
+        """This thread's current card may be another one that its caller has chosen."""
+        chosen = ctypes.c_int(0)
+        self._library.cudaGetDevice(ctypes.byref(chosen))
+        if chosen.value:
+            self._library.cudaSetDevice(ctypes.c_int(0))
+        try:
+            yield
+        finally:
+            if chosen.value:
+                self._library.cudaSetDevice(chosen)
 
     def allocate(self, size: int) -> int:
         """See Runtime."""

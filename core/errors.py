@@ -5,6 +5,7 @@ CoreError
 ├── UnknownMeasure      there is no measure of that name
 ├── DeviceUnavailable   the device that was asked for cannot be had here
 ├── GraphDamaged        a graph file is missing or is not the one that was exported
+├── DeviceFailed        the device computes nothing more in this process
 ├── OutOfMemory         the device has too little memory for the batch, now
 └── Cancelled           the caller no longer wants the answer
 """
@@ -39,6 +40,10 @@ class UnknownMeasure(CoreError):
 
 class DeviceUnavailable(CoreError):
     """The device that was asked for cannot be had here."""
+
+
+class DeviceFailed(CoreError):
+    """The device computes nothing more in this process, which is to be started anew."""
 
 
 class GraphDamaged(CoreError):

@@ -72,14 +72,15 @@ def _from_interface(name: str, interface: dict[str, Any], owner: object) -> Resi
     dtype, shape, strides = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface.get("strides")
     if not dtype.isnative:
         raise refuse(name, f"{name} is an array of {dtype.str}, but must have the byte order of this machine")
-    if strides is not None and prod(shape) and tuple(strides) != _steps(shape, dtype.itemsize):
+    if strides is not None and prod(shape) and not _are_whole(shape, strides, dtype.itemsize):
         raise refuse(name, f"{name} is not contiguous, but must be")
     return _checked(name, Resident("cuda", interface["data"][0] or 0, shape, dtype.name, owner))
 
 
-def _steps(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The strides of a contiguous array."""
-    return tuple(itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+def _are_whole(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    """Whether `strides` are a contiguous array's; of an axis with one entry, they say nothing."""
+    steps = (itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return all(size == 1 or stride == step for size, stride, step in zip(shape, strides, steps, strict=True))
 
 
 def _checked(name: str, found: Resident) -> Resident:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from core.declare import Measure
-from core.errors import DeviceUnavailable, GraphDamaged, OutOfMemory
+from core.errors import DeviceFailed, DeviceUnavailable, GraphDamaged, OutOfMemory
 from core.variants import DTYPES, FOLDER, WIDENED, Variant, complete, manifest, read, variants, widening
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
@@ -22,6 +22,7 @@ NO_MEMORY = (
     *("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "ALLOC_FAILED"),
     "is smaller than requested bytes",  # of an arena that has a limit
 )
+FAILED = ("CUDA failure", "CUDA error")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # The card is the first that is visible: CUDA_VISIBLE_DEVICES says which. Sums over classes may be products, of whose
 # factors TF32 would keep 10 bits.
@@ -85,13 +86,15 @@ class Sessions:
         return self._files[name], self.digests[name]
 
     def attempt(self, variant: Variant, dtype: str, work: Callable[[Any], Found]) -> Found:
-        """What `work` gives with the session of a graph. Raises OutOfMemory; the next attempt finds a session that
-        has nothing of it."""
+        """What `work` gives with the session of a graph. Raises DeviceFailed, or OutOfMemory, after which the next
+        attempt finds a session that has nothing of it."""
         name = self._name(variant, dtype)
         try:
             return work(self.opened[name])
         except Exception as error:  # onnxruntime has no exception type of its own for this
             if not _is_full(error):
+                if any(words in str(error) for words in FAILED):
+                    raise DeviceFailed(str(error).splitlines()[0]) from error
                 raise
             if self.device != "cpu":
                 self._recover(name)

@@ -228,9 +228,10 @@ def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics:
         """Version, limits in force, device, threads."""
         return info(running.ready()[0], settings, __version__)
 
-    @app.get("/livez", tags=["operations"])
+    @app.get("/livez", tags=["operations"], responses=failures)
     async def live() -> dict[str, str]:
-        """Whether the process answers."""
+        """Whether the process answers; not if its card has failed, which only a start anew helps."""
+        running.live()
         return {"status": "live"}
 
     @app.get("/readyz", tags=["operations"], responses=failures)

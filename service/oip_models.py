@@ -136,9 +136,10 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
         """Name, version and extensions of this server."""
         return ServerMetadata(name="lossmeter", version=__version__, extensions=EXTENSIONS)
 
-    @app.get("/v2/health/live", tags=TAGS)
+    @app.get("/v2/health/live", tags=TAGS, responses=openapi.oip_problems(500, 503))
     async def server_live() -> Live:
-        """Whether the process answers."""
+        """Whether the process answers; not if its card has failed, which only a start anew helps."""
+        losses.running.live()
         return Live(live=True)
 
     @app.get("/v2/health/ready", tags=TAGS, responses=openapi.oip_problems(500, 503))

@@ -23,8 +23,14 @@ class Running:
         if self.draining:
             raise unavailable("the service is stopping")
 
+    def live(self) -> None:
+        """Raise Problem (503) if only a start anew helps: what liveness probes ask."""
+        if self.engine is not None and self.engine.card is not None and self.engine.card.failed:
+            raise unavailable(self.engine.card.failed)
+
     def ready(self) -> tuple[Engine, ThreadPoolExecutor]:
         """Both. Raises Problem (503) before they are there."""
         if self.engine is None or self.workers is None:
             raise unavailable("the service is starting")
+        self.live()
         return self.engine, self.workers

@@ -17,7 +17,7 @@ from core.check import prepare
 from core.declare import Measure
 from core.dtypes import BFLOAT16
 from core.engine import Engine
-from core.errors import Cancelled, DeviceUnavailable, OutOfMemory
+from core.errors import Cancelled, DeviceFailed, DeviceUnavailable, OutOfMemory
 from core.measures import MEASURES, find
 from core.variants import FOLDER, manifest
 from tests import inputs
@@ -172,6 +172,18 @@ def test_a_session_that_does_not_open_again_is_opened_by_a_later_attempt(monkeyp
             patch.setattr(onnxruntime, "InferenceSession", full)
             assert on_card.compute(measure, given).device == "cpu"
         assert on_card.compute(measure, given).device == "cuda"
+
+
+def test_a_card_that_has_failed_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = find("cross_entropy")
+    given = {"logits": np.zeros((2, 3), np.float32), "targets": np.zeros(2, int)}
+    with engine_on(HostRuntime(), [measure]) as on_card:
+        session = Full("CUDA failure 700: an illegal memory access was encountered")
+        monkeypatch.setattr(on_card.sessions.opened[f"{PLAIN}.float32.onnx"], "_session", session)
+        with pytest.raises(DeviceFailed, match="CUDA failure 700"):
+            on_card.compute(measure, given)
+        with pytest.raises(DeviceFailed, match="the card computes nothing more in this process: CUDA failure 700"):
+            on_card.compute(measure, {name: array[:1] for name, array in given.items()} | {"weight": np.ones(3)})
 
 
 class Full:

@@ -8,7 +8,7 @@ import pytest
 
 from core import cuda
 from core.cuda import Cuda
-from core.errors import OutOfMemory
+from core.errors import DeviceFailed, OutOfMemory
 
 
 class Function:
@@ -21,6 +21,9 @@ class Function:
     def __call__(self, *arguments: Any) -> Any:
         if self.name == "cudaGetErrorString":
             return b"an illegal memory access was encountered"
+        if self.name == "cudaGetDevice":
+            arguments[0]._obj.value = self.library.current
+            return 0
         plain = [getattr(argument, "value", argument) for argument in arguments]
         self.library.calls.append((self.name, *plain))
         if self.name == self.library.fails:
@@ -39,6 +42,7 @@ class Library:
         self.calls: list[Any] = []
         self.memory = (ctypes.c_uint8 * 64)()
         self.fails, self.code = fails, code
+        self.current = 0
         self._functions: dict[str, Function] = {}
 
     def __getattr__(self, name: str) -> Function:
@@ -88,8 +92,15 @@ def test_no_memory_is_told_and_forgotten(name: str) -> None:
 def test_another_failure_has_cudas_words() -> None:
     library = Library("cudaStreamSynchronize", 700)
     address = ctypes.addressof(library.memory)
-    with pytest.raises(RuntimeError, match="cudaStreamSynchronize failed with 700: an illegal memory access"):
+    with pytest.raises(DeviceFailed, match="cudaStreamSynchronize failed with 700: an illegal memory access"):
         Cuda(library).fetch(np.zeros(1), address)
+
+
+def test_a_thread_that_has_chosen_another_card_has_it_afterwards() -> None:
+    library = Library()
+    library.current = 1
+    Cuda(library).free(64)
+    assert library.calls == [("cudaSetDevice", 0), ("cudaFree", 64), ("cudaSetDevice", 1)]
 
 
 def test_where_the_library_is_not_there_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,11 @@ def test_the_cuda_array_interface_is_taken(dtype: Any) -> None:
         assert (taken.shape, taken.dtype) == ((70, 5), np.dtype(dtype).name)
 
 
+def test_the_stride_of_an_axis_with_one_entry_says_nothing() -> None:
+    row = np.ones((1, 300), np.float32)
+    assert take("logits", Interface(row, strides=(4, 4))).shape == (1, 300)
+
+
 def test_what_is_on_a_card_is_not_read_by_the_cpu(engine: Engine) -> None:
     given = {"logits": Interface(np.ones((2, 5), np.float32)), "targets": np.zeros(2, np.int64)}
     said = refused(engine, "cross_entropy", given)

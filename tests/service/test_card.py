@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from core.errors import DeviceFailed
 from core.sessions import Sessions
 from tests.core.host_card import HostRuntime, instead_of_a_card
 from tests.service.carriers import CARRIERS, carry
@@ -78,6 +79,21 @@ def test_or_the_cpu_computes_it_and_the_answer_says_so() -> None:
         assert found.status_code == 200
         assert found.headers[DEVICE] == "cpu"
         assert client.post(LOSS, content=GOOD, headers=JSON).headers[DEVICE] == "cuda"
+
+
+def test_a_card_that_has_failed_makes_the_service_neither_ready_nor_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise DeviceFailed("cudaMemcpyAsync failed with 700: an illegal memory access was encountered")
+
+    with served(HostRuntime()) as client:
+        assert client.get("/livez").status_code == 200
+        monkeypatch.setattr(HostRuntime, "send", fail)
+        assert client.post(LOSS, content=GOOD, headers=JSON).status_code == 503
+        monkeypatch.undo()
+        for path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            assert client.get(path).status_code == 503
+        assert "failed with 700" in client.get("/livez").json()["detail"]
+        assert client.post(LOSS, content=GOOD, headers=JSON).status_code == 503
 
 
 def test_the_event_loop_never_waits_for_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
