@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from core.declare import FLOAT_DTYPES
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES
 from core.errors import at, refuse
 from core.rules import Array, first, show
 
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits: NumPy has no such numbers
+NUMPY = {name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in (*FLOAT_DTYPES, *INDEX_DTYPES)}
 
 
 @lru_cache(64)

@@ -20,7 +20,7 @@ from core.card import LANES, Card
 from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
 from core.cuda import Cuda
 from core.declare import Kind, Measure, Tensor
-from core.dtypes import name_of, numbers
+from core.dtypes import NUMPY, name_of, numbers
 from core.errors import Cancelled, DeviceUnavailable, OutOfMemory
 from core.exact import ExactSum
 from core.reduction import Result, Values, reduce
@@ -44,7 +44,8 @@ class Engine:
 
     Arguments: `measures`; `device` "auto", "cpu" or "cuda"; `threads`, 0 for what affinity and cgroup quota allow;
     `graphs`, the folder of exported files; `memory_bytes` of a card at most, 0 for as much as there is; `spare`,
-    whether the CPU computes what a card has too little memory for, which else is OutOfMemory. Raises
+    whether the CPU computes what a card has too little memory for, which else is OutOfMemory (core.on_device never asks
+    it). The engines of a process share what is set last. Raises
     DeviceUnavailable or GraphDamaged. Thread-safe.
     """
 
@@ -74,6 +75,10 @@ class Engine:
         try:
             for variant, dtype in self.sessions.every:
                 self._run(variant, dtype, _warm_feeds(variant, dtype))
+            for halves in self.sessions.wideners:
+                variant = self.sessions.every[0][0]
+                feeds, main = _warm_feeds(variant, "float32"), variant.measure.main.name
+                self._run(variant, "float32", feeds | {main: np.zeros(feeds[main].shape, NUMPY[halves])})
         except OutOfMemory as error:
             raise DeviceUnavailable(f"the graphs do not start on {self.sessions.device}: {error}") from error
         log.info("%d graphs ready on %s, %d threads", len(self.sessions.every), self.sessions.provider, self.threads)

@@ -1,4 +1,4 @@
-"""Losses of arrays that are on a device already, for evaluations beside a model: no copy of the logits, no HTTP.
+"""Losses of arrays that are on a device already, for evaluations beside a model: logits stay where they are.
 
 from core.engine import Engine
 from core.measures import find

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from core.declare import FLOAT_DTYPES, INDEX_DTYPES
-from core.dtypes import BFLOAT16
+from core.dtypes import NUMPY
 from core.errors import refuse
 from core.rules import Array
 from core.sessions import adopt
 
-DTYPES = {name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in (*FLOAT_DTYPES, *INDEX_DTYPES)}
+TYPESTRS = {dtype.str: name for name, dtype in NUMPY.items() if name != "bfloat16"}
 INTERFACE = "__cuda_array_interface__"
 
 
@@ -33,21 +32,21 @@ class Resident:
 
     def part(self, start: int, stop: int, row: tuple[int, ...]) -> "Resident":
         """From `start` up to `stop` of the flat samples for each of which the array has a value, or a `row` of them."""
-        before = start * prod(row) * DTYPES[self.dtype].itemsize
+        before = start * prod(row) * NUMPY[self.dtype].itemsize
         return replace(self, address=self.address + before, shape=(stop - start, *row))
 
     def array(self) -> Array:
         """Of the CPU's memory: the array itself."""
-        size = prod(self.shape) * DTYPES[self.dtype].itemsize
+        size = prod(self.shape) * NUMPY[self.dtype].itemsize
         if not size:
-            return np.empty(self.shape, DTYPES[self.dtype])
+            return np.empty(self.shape, NUMPY[self.dtype])
         memory: Any = (ctypes.c_uint8 * size).from_address(self.address)
         memory.owner = self.owner  # as long as there is a view of it
-        return np.ctypeslib.as_array(memory).view(DTYPES[self.dtype]).reshape(self.shape)
+        return np.ctypeslib.as_array(memory).view(NUMPY[self.dtype]).reshape(self.shape)
 
     def like(self) -> Array:
         """An array of its shape and dtype that takes no memory."""
-        return np.broadcast_to(np.zeros((), DTYPES[self.dtype]), self.shape)
+        return np.broadcast_to(np.zeros((), NUMPY[self.dtype]), self.shape)
 
 
 def take(name: str, value: Any) -> Any:
@@ -69,12 +68,11 @@ def take(name: str, value: Any) -> Any:
 
 
 def _from_interface(name: str, interface: dict[str, Any], owner: object) -> Resident:
-    dtype, shape, strides = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface.get("strides")
-    if not dtype.isnative:
-        raise refuse(name, f"{name} is an array of {dtype.str}, but must have the byte order of this machine")
-    if strides is not None and prod(shape) and not _are_whole(shape, strides, dtype.itemsize):
+    shape, strides, typestr = tuple(interface["shape"]), interface.get("strides"), interface["typestr"]
+    found = _checked(name, Resident("cuda", interface["data"][0] or 0, shape, TYPESTRS.get(typestr, typestr), owner))
+    if strides is not None and prod(shape) and not _are_whole(shape, strides, NUMPY[found.dtype].itemsize):
         raise refuse(name, f"{name} is not contiguous, but must be")
-    return _checked(name, Resident("cuda", interface["data"][0] or 0, shape, dtype.name, owner))
+    return found
 
 
 def _are_whole(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
@@ -84,6 +82,6 @@ def _are_whole(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) 
 
 
 def _checked(name: str, found: Resident) -> Resident:
-    if found.dtype not in DTYPES:
-        raise refuse(name, f"{name} is an array of {found.dtype}, but must be one of {', '.join(DTYPES)}")
+    if found.dtype not in NUMPY:
+        raise refuse(name, f"{name} is an array of {found.dtype}, but must be one of {', '.join(NUMPY)}")
     return found

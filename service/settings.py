@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         "auto", description="Where the graphs run: auto takes CUDA where onnxruntime has it and there is a card."
     )
     device_memory_bytes: Annotated[ByteSize, AfterValidator(_enough)] = Field(
-        ByteSize(0), le=2**50, description="Most bytes of the card that a worker takes; 0 for as much as there is."
+        ByteSize(0), le=2**50, description="Most bytes of the card for a worker's batches; 0 for as much as there is."
     )
     device_full: Literal["refuse", "cpu"] = Field(
         "refuse", description="What becomes of a batch that the card has too little memory for: 503, or the CPU's work."

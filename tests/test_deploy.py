@@ -167,3 +167,19 @@ def test_containers_of_compose_have_no_right_that_they_do_not_need() -> None:
         assert service["ports"][0].startswith("127.0.0.1:")
         names = {name.removeprefix(PREFIX).lower() for name in service["environment"]}
         assert names <= set(Settings.model_fields)
+
+
+def test_the_image_and_the_profile_for_a_card_ask_for_one() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    (stage,) = (stage for stage in stages if stage.startswith("runtime AS cuda\n"))
+    assert "NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility" in stage
+    assert "COPY --from=cuda-packages" in stage
+    pinned = (ROOT / "requirements" / "cuda.txt").read_text()
+    assert re.search(r"^onnxruntime-gpu==", pinned, re.MULTILINE)
+    assert not re.search(r"^onnxruntime==", pinned, re.MULTILINE)
+    gpu = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gpu"]
+    assert gpu["build"]["target"] == "cuda"
+    assert gpu["profiles"] == ["gpu"]
+    assert gpu["environment"]["LOSSMETER_DEVICE"] == "cuda"
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])

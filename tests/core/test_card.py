@@ -12,14 +12,14 @@ import pytest
 import core.card
 import core.engine
 import tests.core.host_card
-from core.card import LANES
+from core.card import LANES, Card
 from core.check import prepare
 from core.declare import Measure
 from core.dtypes import BFLOAT16
 from core.engine import Engine
 from core.errors import Cancelled, DeviceFailed, DeviceUnavailable, OutOfMemory
 from core.measures import MEASURES, find
-from core.variants import FOLDER, manifest
+from core.variants import FOLDER, WIDENED, manifest
 from tests import inputs
 from tests.core.host_card import HostRuntime, engine_on, instead_of_a_card
 from tests.oracle.compare import TOLERANCE, close
@@ -100,6 +100,7 @@ def test_only_values_and_weights_come_back() -> None:
 def test_lanes_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """One lane's block is copied while others' are computed."""
     monkeypatch.setattr(core.card, "BLOCK_ELEMENTS", 8)
+    assert LANES > 1
     meeting, runtime, real = threading.Barrier(LANES), HostRuntime(), HostRuntime.send
 
     def send(self: HostRuntime, address: int, source: Any) -> None:
@@ -126,7 +127,7 @@ def test_without_memory_a_batch_is_refused_and_the_next_one_computed() -> None:
     runtime = HostRuntime()
     with engine_on(runtime, [measure]) as on_card:
         good = on_card.compute(measure, request(measure, 10))
-        runtime.most = runtime.held + 2**20
+        runtime.most = 2**22
         large = {"logits": np.zeros((300, 10_000), np.float32), "targets": np.zeros(300, int)}
         with pytest.raises(OutOfMemory, match="the card is full"):
             on_card.compute(measure, large)
@@ -202,7 +203,7 @@ def test_what_a_card_has_no_memory_for_the_cpu_computes_if_it_may(
     measure = find("cross_entropy")
     runtime = HostRuntime()
     with engine_on(runtime, [measure], spare=True) as on_card:
-        runtime.most = runtime.held
+        runtime.most = 2**22
         large = request(measure, 300_000)
         found = on_card.compute(measure, large)
         assert found.device == "cpu"
@@ -282,6 +283,38 @@ def test_without_the_runtime_library_there_is_no_card(monkeypatch: pytest.Monkey
             Engine([find("cross_entropy")], device="cuda")
 
 
+@pytest.mark.parametrize("of", ["the card", "the limit"])
+def test_what_a_refused_batch_took_is_given_back(of: str) -> None:
+    """However often: no lane is lost, and no byte that one has given back counts."""
+    measure = find("cross_entropy")
+    runtime, limit = HostRuntime(), 2**26
+    classes = limit if of == "the limit" else limit // 16
+    row = {"logits": np.zeros((1, classes), np.float32), "targets": np.zeros(1, int)}
+    with engine_on(runtime, [measure], memory_bytes=limit) as on_card:
+        assert on_card.card is not None
+        for _ in range(4 * LANES):
+            runtime.most = 2**22 if of == "the card" else 2**40
+            with pytest.raises(OutOfMemory, match="the card is full" if of == "the card" else "bytes are set"):
+                on_card.compute(measure, row)
+            assert not runtime.memory  # the lanes were idle
+            assert not runtime.pinned
+            assert on_card.card._lanes.qsize() == LANES
+            for _ in range(LANES):
+                assert on_card.compute(measure, request(measure, 9)).totals["count"] == 9
+
+
+def test_halves_are_widened_before_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    widened, real = [], Card._widen
+
+    def spy(self: Card, dtype: str, *more: Any) -> None:
+        widened.append(dtype)
+        real(self, dtype, *more)
+
+    monkeypatch.setattr(Card, "_widen", spy)
+    with engine_on(HostRuntime(), [find("nll_loss")]):
+        assert sorted(widened) == sorted(WIDENED)
+
+
 def test_memory_is_kept_from_block_to_block_and_grows_only_as_it_must() -> None:
     measure = find("cross_entropy")
     runtime = HostRuntime()
@@ -296,7 +329,8 @@ def test_memory_is_kept_from_block_to_block_and_grows_only_as_it_must() -> None:
 
 def test_sessions_on_a_card_share_an_arena_and_run_nothing_on_the_cpu() -> None:
     runtime = HostRuntime()
-    with engine_on(runtime, [find("cross_entropy")], memory_bytes=2**30):
+    with engine_on(runtime, [find("cross_entropy")], memory_bytes=2**30) as on_card:
+        assert "cross_entropy.float32.cuda.onnx" in on_card.sessions.opened  # the CPU's holds shapes
         (_, _), *opened = runtime.opened  # the first sees only whether there is a card
     assert opened
     for providers, options in opened:

@@ -1,5 +1,7 @@
 """Arrays that are on a device already: taken by DLPack and by __cuda_array_interface__, and what is refused of them."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -199,7 +201,7 @@ def test_another_card_than_the_first_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_other_byte_order_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="logits is an array of >f4, but must have the byte order of this machine"):
+    with pytest.raises(InvalidInput, match="logits is an array of >f4, but must be one of float16"):
         take("logits", Interface(np.zeros((3, 4), ">f4")))
 
 
@@ -212,6 +214,29 @@ def test_values_that_a_card_has_no_memory_for_are_out_of_memory(card: Engine, mo
         compute(card, find("kl_div"), shared(request(find("kl_div"))))
 
 
+@pytest.mark.parametrize("on", ["card", "engine"])
+def test_too_many_elements_are_refused(on: str, request: pytest.FixtureRequest) -> None:
+    given = shared({"logits": np.zeros((4, 5), np.float32), "targets": np.zeros(4, np.int64)})
+    with pytest.raises(InvalidInput, match="20"):
+        compute(request.getfixturevalue(on), find("cross_entropy"), given, max_elements=19)
+
+
+def test_an_array_of_the_host_stays_as_long_as_a_view_of_it() -> None:
+    class Owner:
+        pass
+
+    memory, owner = np.arange(6, dtype=np.float32), Owner()
+    alive = weakref.ref(owner)
+    view = Resident("cpu", memory.ctypes.data, (6,), "float32", owner).array()[2:]
+    del owner
+    gc.collect()
+    assert alive() is not None
+    assert view[0] == 2
+    del view
+    gc.collect()
+    assert alive() is None
+
+
 def test_strided_arrays_and_strange_dtypes_are_refused(engine: Engine) -> None:
     rows = np.zeros((3, 4), np.float32)
     assert refused(engine, "cross_entropy", {"logits": Shared(rows.T), "targets": np.zeros(4, int)}) == (
@@ -220,7 +245,7 @@ def test_strided_arrays_and_strange_dtypes_are_refused(engine: Engine) -> None:
     assert refused(engine, "cross_entropy", {"logits": Interface(rows.T, strides=rows.T.strides)}) == (
         "logits is not contiguous, but must be"
     )
-    assert "logits is an array of complex64, but must be one of float16, bfloat16" in refused(
+    assert "logits is an array of <c8, but must be one of float16, bfloat16" in refused(
         engine, "cross_entropy", {"logits": Interface(np.zeros((3, 4), np.complex64))}
     )
 

@@ -48,7 +48,9 @@ def test_an_answer_names_the_device_that_computed_it(client: TestClient, carrier
 
 
 def test_info_and_metrics_name_the_card_and_its_limit() -> None:
-    with served(HostRuntime(), device_memory_bytes=2**28) as client:
+    runtime = HostRuntime()
+    with served(runtime, device_memory_bytes=2**28) as client:
+        assert runtime.arenas[0][-1].max_mem == 2**27  # the graphs' half
         found = answer(client.get("/v1/info"))
         assert (found["device"], found["execution_provider"]) == ("cuda", "CUDAExecutionProvider")
         assert found["limits"]["device_memory_bytes"] == 2**28

@@ -106,9 +106,14 @@ def test_every_answer_to_a_page_of_the_origin_may_be_read(shared: TestClient) ->
         assert response.headers.get_list("Access-Control-Allow-Origin") == [PAGE]
         assert "origin" in words(response.headers["Vary"])
         assert "Access-Control-Allow-Credentials" not in response.headers
-        assert {"x-request-id", "server-timing", "inference-header-content-length", "etag", "retry-after"} <= words(
-            response.headers["Access-Control-Expose-Headers"]
-        )
+        assert {
+            "x-request-id",
+            "server-timing",
+            "lossmeter-device",
+            "inference-header-content-length",
+            "etag",
+            "retry-after",
+        } <= words(response.headers["Access-Control-Expose-Headers"])
 
 
 def test_a_failure_of_the_service_may_be_read_too(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
