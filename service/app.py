@@ -76,14 +76,9 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         metrics.tracing = Tracing() if settings.traces else None
         threads = settings.threads or max(1, cpus.threads() // settings.workers)
         # Not on the loop, which takes signals meanwhile.
-        engine = await asyncio.to_thread(
-            Engine,
-            measures.values(),
-            device=settings.device,
-            threads=threads,
-            memory_bytes=settings.device_memory_bytes,
-            spare=settings.device_full == "cpu",
-        )
+        memory, spare = settings.device_memory_bytes, settings.device_full == "cpu"
+        make = partial(Engine, device=settings.device, threads=threads, memory_bytes=memory, spare=spare)
+        engine = await asyncio.to_thread(make, measures.values())
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
         found = engine.sessions

@@ -43,6 +43,7 @@ ROWS = {
     "drain": Row("SIGTERM under load, 20 times with one worker and 20 with two", ("tests.soak.drain", "20")),
     "overload": Row("Five times the capacity for a minute", ("tests.soak.overload", "60")),
     "slow": Row("A thousand slow clients", ("tests.soak.slow", "1000")),
+    "idle": Row("Ten thousand idle connections", ("tests.soak.idle", "10000")),
     "stalls": Row("Probes beside large bodies", ("tests.soak.stalls", "50")),
     "peaks": Row("Memory at most, and after many shapes", ("tests.soak.peaks",)),
     "memory": Row("Memory after refusals and a million mixed requests", ("tests.soak.memory", "1000000")),
