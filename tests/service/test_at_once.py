@@ -19,7 +19,7 @@ from tests.service.conftest import GOOD, LOSS, serving
 from tests.service.live import listening
 from tests.service.raw import LOSSES, OTHER, Answer, connected, loss, request
 
-OF_EACH_ANSWER = ("server-timing", "x-request-id")
+OF_EACH_ANSWER = ("date", "server-timing", "x-request-id")
 UNUSUAL = [
     pytest.param(request(GOOD, "X-Request-Timeout: 5"), 200, id="a deadline"),
     pytest.param(request(GOOD, "Content-Encoding: gzip"), 400, id="a coding"),
