@@ -1,6 +1,7 @@
 """Blocks on a card: the whole way there and back, on a card whose memory is the host's."""
 
 import threading
+from itertools import product
 from typing import Any
 
 import ml_dtypes
@@ -19,7 +20,7 @@ from core.dtypes import BFLOAT16
 from core.engine import Engine
 from core.errors import Cancelled, DeviceFailed, DeviceUnavailable, OutOfMemory
 from core.measures import MEASURES, find
-from core.variants import FOLDER, WIDENED, manifest
+from core.variants import DTYPES, FOLDER, WIDENED, Variant, manifest, variants
 from tests import inputs
 from tests.core.host_card import HostRuntime, engine_on, instead_of_a_card
 from tests.oracle.compare import TOLERANCE, close
@@ -301,6 +302,19 @@ def test_what_a_refused_batch_took_is_given_back(of: str) -> None:
             assert on_card.card._lanes.qsize() == LANES
             for _ in range(LANES):
                 assert on_card.compute(measure, request(measure, 9)).totals["count"] == 9
+
+
+def test_rows_of_every_length_are_warm_before_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, real = set(), Card.run
+
+    def spy(self: Card, variant: Variant, dtype: Any, feeds: Any, into: Any = None) -> Any:
+        ran.add((variant.file(dtype.name), feeds["logits"].shape[-1] > 1024))
+        return real(self, variant, dtype, feeds, into)
+
+    monkeypatch.setattr(Card, "run", spy)
+    measure = find("cross_entropy")
+    with engine_on(HostRuntime(), [measure]):
+        assert ran == set(product((v.file(d) for v in variants(measure) for d in DTYPES), (False, True)))
 
 
 def test_halves_are_widened_before_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
