@@ -1,6 +1,7 @@
 """Blocks on a card: the whole way there and back, on a card whose memory is the host's."""
 
 import threading
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -28,6 +29,13 @@ from tests.oracle.compare import TOLERANCE, close
 PLAIN = "cross_entropy.without_weight.without_label_smoothing"
 
 
+@pytest.fixture(scope="module")
+def card() -> Iterator[Engine]:
+    """An engine on a card whose memory is the host's."""
+    with engine_on(HostRuntime(), MEASURES.values()) as made:
+        yield made
+
+
 def request(measure: Measure, samples: int, dtype: str = "float32", classes: int = 5) -> dict[str, Any]:
     fields = inputs.request(
         measure, np.random.default_rng(4), samples, classes, "float64" if dtype == "float64" else "float32"
@@ -43,13 +51,11 @@ def request(measure: Measure, samples: int, dtype: str = "float32", classes: int
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("samples", [1, 7, 300])
 def test_a_card_computes_what_the_cpu_computes(
-    engine: Engine, measure: Measure, dtype: str, samples: int, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, card: Engine, measure: Measure, dtype: str, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.card, "BLOCK_ELEMENTS", 160)
-    runtime = HostRuntime()
-    with engine_on(runtime, [measure]) as on_card:
-        given = request(measure, samples, dtype)
-        found, same = on_card.compute(measure, given), engine.compute(measure, given)
+    monkeypatch.setattr(card.card, "block_elements", 160)
+    given = request(measure, samples, dtype)
+    found, same = card.compute(measure, given), engine.compute(measure, given)
     assert found.device == "cuda"
     assert same.device == "cpu"
     rtol, atol = TOLERANCE[found.dtype.name]
@@ -57,7 +63,6 @@ def test_a_card_computes_what_the_cpu_computes(
         assert close(found.outputs[name], values, rtol, atol)
     assert found.totals["count"] == same.totals["count"]
     assert found.totals["weight"] == pytest.approx(same.totals["weight"], rel=1e-12)
-    assert runtime.sent
 
 
 @pytest.mark.parametrize(
