@@ -28,6 +28,7 @@ log = logging.getLogger("lossmeter.engine")
 LANES = 3  # one is filled, one computed, and one on its way
 BLOCK_ELEMENTS = 2**23  # 32 MiB of float32: a copy of 1 ms
 ELEMENT_BYTES = 48  # what an element of a block takes at most: four inputs of 8 bytes, and what grains waste
+KEPT_BYTES = 8 * BLOCK_ELEMENTS
 GRAIN = 2**20  # bytes that memory is taken in, so that the next block, a little larger, finds room
 BFLOAT16_ELEMENT = 16  # onnx.TensorProto.BFLOAT16
 
@@ -65,6 +66,11 @@ class Lane:
     def begin(self) -> None:
         """Nothing is of a block yet."""
         self._taken.clear()
+
+    def end(self) -> None:
+        """The block is done: what is larger than blocks are, as one row may be, is not kept for the next."""
+        for name in [name for name, buffer in self._buffers.items() if buffer.size > KEPT_BYTES]:
+            self._drop(name)
 
     def buffer(self, name: str, size: int) -> Buffer:
         """Memory for `size` bytes of what is called `name`. Raises OutOfMemory."""
@@ -146,13 +152,16 @@ class Card:
         lane = self._lanes.get()
         lane.begin()
         try:
-            yield lane
-        except OutOfMemory:
-            lane.empty()
-            raise
-        finally:
-            if self._closed:
+            try:
+                yield lane
+                lane.end()
+            except OutOfMemory:
                 lane.empty()
+                raise
+            finally:
+                if self._closed:
+                    lane.empty()
+        finally:
             self._lanes.put(lane)
 
     def run(

@@ -334,6 +334,16 @@ def test_halves_are_widened_before_the_first_batch(monkeypatch: pytest.MonkeyPat
         assert sorted(widened) == sorted(WIDENED)
 
 
+def test_what_one_long_row_took_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.card, "KEPT_BYTES", 2**20)
+    measure, runtime = find("cross_entropy"), HostRuntime()
+    with engine_on(runtime, [measure]) as on_card:
+        before = runtime.held
+        on_card.compute(measure, {"logits": np.zeros((1, 2**20), np.float32), "targets": np.zeros(1, int)})
+        assert runtime.held <= before
+        assert on_card.compute(measure, request(measure, 9)).totals["count"] == 9
+
+
 def test_memory_is_kept_from_block_to_block_and_grows_only_as_it_must() -> None:
     measure = find("cross_entropy")
     runtime = HostRuntime()
