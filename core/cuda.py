@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.errors import DeviceFailed, OutOfMemory
+from core.errors import DeviceFailed, DeviceUnavailable, OutOfMemory
 from core.rules import Array
 
 LIBRARIES = ("libcudart.so.13", "libcudart.so.12")
-NO_MEMORY = 2  # cudaErrorMemoryAllocation
+MEMORY_ALLOCATION = 2  # cudaErrorMemoryAllocation
 PORTABLE = 1  # cudaHostAllocPortable: pinned for every thread
 TO_CARD, FROM_CARD = 1, 2  # cudaMemcpyKind
 OWN_STREAM = ctypes.c_void_p(2)  # cudaStreamPerThread: what other threads do goes on meanwhile
@@ -52,7 +52,7 @@ class Runtime(Protocol):
 
 
 class Cuda:
-    """The first card that is visible. Raises OSError where the runtime library is not there."""
+    """The first card that is visible. Raises DeviceUnavailable where the runtime library is not there."""
 
     name = "cuda"
 
@@ -67,7 +67,7 @@ class Cuda:
         if not code:
             return
         self._library.cudaGetLastError()  # which is forgotten so: the next call does not have it again
-        if code == NO_MEMORY:
+        if code == MEMORY_ALLOCATION:
             raise OutOfMemory("there is not enough memory for the batch on the card")
         said = self._library.cudaGetErrorString(code)
         raise DeviceFailed(f"{name} failed with {code}: {said.decode('ascii', 'replace')}")
@@ -131,4 +131,4 @@ def _load() -> Any:
             return ctypes.CDLL(name)
         except OSError as error:
             missing = error
-    raise missing
+    raise DeviceUnavailable(f"the CUDA runtime cannot be loaded: {missing}") from missing

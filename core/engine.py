@@ -46,8 +46,8 @@ class Engine:
     Arguments: `measures`; `device` "auto", "cpu" or "cuda"; `threads`, 0 for what affinity and cgroup quota allow;
     `graphs`, the folder of exported files; `memory_bytes` of a card at most, 0 for as much as there is; `spare`,
     whether the CPU computes what a card has too little memory for, which else is OutOfMemory (core.on_device never asks
-    it). The engines of a process share what is set last. Raises
-    DeviceUnavailable or GraphDamaged. Thread-safe.
+    it). The engines of a process share the `memory_bytes` that are set last. Raises DeviceUnavailable or GraphDamaged.
+    Thread-safe.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Engine:
         self.card: Card | None = None
         self._spare: Engine | None = None
         if self.sessions.device != "cpu":
-            self.card = Card(self.sessions, _cuda(), memory_bytes // 2)
+            self.card = Card(self.sessions, Cuda(), memory_bytes // 2)
             self.threads = max(self.threads, LANES)
             self._spare = Engine(measures, device="cpu", threads=threads, graphs=graphs) if spare else None
         self._pool = bound.Pool()
@@ -200,13 +200,6 @@ class Engine:
             return self.sessions.attempt(variant, dtype, lambda session: session.run(variant.outputs, feeds))
         finally:
             self._turns.put(None)
-
-
-def _cuda() -> Cuda:
-    try:
-        return Cuda()
-    except OSError as error:
-        raise DeviceUnavailable(f"the CUDA runtime cannot be loaded: {error}") from error
 
 
 def feeds(batch: Batch, block: tiles.Block, *, as_sent: bool = False) -> dict[str, Array]:

@@ -67,13 +67,12 @@ class Sessions:
         self.onnxruntime_version = ort.__version__
         self.digests = manifest(graphs)
         self.every = [(variant, dtype) for measure in measures for variant in variants(measure) for dtype in DTYPES]
-        self._files = {
-            name: read(graphs, name, self.digests) for name in [variant.file(dtype) for variant, dtype in self.every]
-        }
+        plain = [variant.file(dtype) for variant, dtype in self.every]
+        self._files = {name: read(graphs, name, self.digests) for name in plain}
         self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)
         self.provider = PROVIDERS[self.device]
         names, halves = [self._name(*one) for one in self.every], WIDENED if self.device == "cuda" else ()
-        for name in (*names, *map(widening, halves)):
+        for name in {*names, *map(widening, halves)} - self._files.keys():
             self._files[name] = read(graphs, name, self.digests)
         if self.device == "cuda":
             _share_memory(memory_bytes)

@@ -19,11 +19,11 @@ from core.check import prepare
 from core.declare import Measure
 from core.dtypes import BFLOAT16
 from core.engine import Engine
-from core.errors import Cancelled, DeviceFailed, DeviceUnavailable, OutOfMemory
+from core.errors import Cancelled, DeviceFailed, OutOfMemory
 from core.measures import MEASURES, find
 from core.variants import DTYPES, FOLDER, WIDENED, Variant, manifest, variants
 from tests import inputs
-from tests.core.host_card import HostRuntime, engine_on, instead_of_a_card
+from tests.core.host_card import HostRuntime, engine_on
 from tests.oracle.compare import TOLERANCE, close
 
 PLAIN = "cross_entropy.without_weight.without_label_smoothing"
@@ -277,16 +277,6 @@ def test_halves_of_the_other_byte_order_are_the_same_numbers() -> None:
         same = on_card.compute(measure, given)
         found = on_card.compute(measure, given | {"logits": logits.astype(logits.dtype.newbyteorder(">"))})
         assert found.totals == same.totals
-
-
-def test_without_the_runtime_library_there_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
-        raise OSError("libcudart.so.12: cannot open shared object file")
-
-    with instead_of_a_card(HostRuntime()):
-        monkeypatch.setattr(core.engine, "Cuda", missing)
-        with pytest.raises(DeviceUnavailable, match="the CUDA runtime cannot be loaded: libcudart"):
-            Engine([find("cross_entropy")], device="cuda")
 
 
 @pytest.mark.parametrize("of", ["the card", "the limit"])

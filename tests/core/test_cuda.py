@@ -8,7 +8,7 @@ import pytest
 
 from core import cuda
 from core.cuda import Cuda
-from core.errors import DeviceFailed, OutOfMemory
+from core.errors import DeviceFailed, DeviceUnavailable, OutOfMemory
 
 
 class Function:
@@ -105,5 +105,5 @@ def test_a_thread_that_has_chosen_another_card_has_it_afterwards() -> None:
 
 def test_where_the_library_is_not_there_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "LIBRARIES", ("libcudart.so.never",))
-    with pytest.raises(OSError, match=r"libcudart\.so\.never"):
+    with pytest.raises(DeviceUnavailable, match=r"the CUDA runtime cannot be loaded: libcudart\.so\.never"):
         Cuda()
