@@ -1,7 +1,6 @@
 """HTTP/1.1 requests out of the bytes of a connection, by httptools.
 
-What is no HTTP/1 request with one Host is refused, and fields after a chunked body (trailers) are not taken for
-headers.
+What is no HTTP/1 request with one Host is refused, and trailers after a chunked body are not taken for headers.
 
 A request that offers to go on in another protocol, as Java's HttpClient and `curl --http2` do with `Upgrade: h2c`, is
 read as if it did not. httptools takes what follows such a head for the other protocol and never parses the body; here
