@@ -80,7 +80,7 @@ SAFETENSORS = {
 }
 COMPUTED = {
     "Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}},
-    "Lossmeter-Device": {"description": "The device that computed.", "schema": {"type": "string", "enum": ["cpu", "cuda"]}},
+    "Lossmeter-Device": {"description": "Device that computed.", "schema": {"type": "string", "enum": ["cpu", "cuda"]}},
 }
 
 
