@@ -20,6 +20,7 @@ RUN pip --python /opt/lossmeter/bin/python install --require-hashes --only-binar
 FROM ${BASE} AS code
 COPY LICENSE /code/
 COPY core/ /code/core/
+COPY offline/ /code/offline/
 COPY service/ /code/service/
 RUN python3 -m compileall -q /code
 

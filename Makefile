@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all: --no-deps --requirement
 
-.PHONY: help serve test coverage check fix oracle fuzz clients soak bench bench-gpu golden graphs image lock sbom audit wheel clean
+.PHONY: docs help serve test coverage check fix oracle fuzz clients soak bench bench-gpu golden graphs image lock sbom audit wheel clean
 
 help: ## List the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "%-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +51,12 @@ bench: .venv/torch ## Measure speed and memory beside a bare app and PyTorch (QU
 bench-gpu: .venv/torch ## Measure cross-entropy on a card (needs onnxruntime-gpu and a torch of CUDA in .venv)
 	$(BIN)/python -m bench.gpu
 
-golden: .venv/torch ## Write PyTorch's answers to random requests for tests without it
+golden: .venv/torch ## Write PyTorch's answers to random requests, and states of reports, for tests to compare with
 	$(BIN)/python -m tests.oracle.make_golden
+	$(BIN)/python -m tests.core.reports.make_golden
+
+docs: .venv/test ## Write docs/metrics.md from the declarations of the metrics
+	$(BIN)/python scripts/metrics_page.py
 
 graphs: .venv/test ## Export every measure to core/graphs
 	$(BIN)/python -m core.export
@@ -93,7 +97,7 @@ clean: ## Remove .venv and caches
 	.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1 && touch $@ || echo "pip-audit cannot be had here"
 
 .venv/torch: .venv/test
-	$(PIP) install torch==2.13.0
+	$(PIP) install torch==2.13.0 torchmetrics==1.9.0
 	@touch $@
 
 # schemathesis beside the tests' own packages, of which it has other versions.

@@ -11,13 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import inprocess, memory, report
+from bench import inprocess, memory, report, reports
 from bench.driver import Window, window
 from bench.servers import Server, running
 from bench.work import WORKS, Work
 
 PACKAGES = ("fastapi", "httptools", "numpy", "onnxruntime", "orjson", "pysimdjson", "torch", "uvicorn", "uvloop")
-RESULTS = Path(__file__).parent / "results.json"
 
 
 def compare(work: Work, servers: list[Server], rounds: int, seconds: float) -> list[dict[str, Any]]:
@@ -108,11 +107,11 @@ def main() -> None:
     print(json.dumps(machine))
     results: dict[str, Any] = {"machine": machine, "quick": quick, "calls": in_process(quick)}
     results["requests"] = over_http(quick, against)
+    results["reports"] = reports.measure(quick)
     with running("service", "service") as server:
         results["memory"] = memory.measure(server)
     print(f"{time.time() - began:.0f} s")
     if not quick and not against:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         report.write(results)
 
 

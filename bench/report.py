@@ -1,9 +1,11 @@
 """The results as the tables of README.md."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 README = Path(__file__).parent / "README.md"
+RESULTS = Path(__file__).parent / "results.json"
 MARK = "## Last run\n"
 
 
@@ -14,6 +16,25 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _spread(low: float, high: float) -> str:
     return f"{low:.2f} to {high:.2f}"
+
+
+def _reports(reports: dict[str, Any]) -> list[str]:
+    """Those of reports."""
+    rows: list[tuple[str, ...]] = [
+        (
+            row["case"],
+            f"{row['report_ms']:.2f}",
+            f"{row['loss_ms']:.2f}",
+            f"{row['wall']:.2f}",
+            f"{row['cpu']:.2f}",
+            _spread(*row["cpu_spread"]),
+            f"{row['goal']:g}",
+        )
+        for row in reports["requests"]
+    ]
+    head = ("multiclass report", "ms", "cross_entropy, ms", "wall, ratio", "CPU, ratio", "spread", "goal")
+    calls = ", ".join(f"{name} {value:.1f} ms" for name, value in reports["calls_ms"].items())
+    return [_table(head, rows), f"In process, the same metrics of 1024x1000: {calls}.\n"]
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -51,6 +72,7 @@ def tables(results: dict[str, Any]) -> str:
                 ("request", "server", "CPU ms", "requests/s", "CPU, floors", "spread", "rate, floors", "goal"), requests
             ),
             _table(("call", "core, ms", "torch, ms", "core / torch", "spread", "goal"), calls),
+            *_reports(results["reports"]),
             "Memory of one worker, MiB: "
             + ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in memory.items())
             + ".\n",
@@ -58,7 +80,13 @@ def tables(results: dict[str, Any]) -> str:
     )
 
 
+def record(name: str, part: Any) -> None:
+    """Put one part of the results, measured anew, beside those of the last run."""
+    write(json.loads(RESULTS.read_text()) | {name: part})
+
+
 def write(results: dict[str, Any]) -> None:
-    """Put the tables into README.md."""
+    """Keep the results, and put their tables into README.md."""
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     before = README.read_text().partition(MARK)[0]
     README.write_text(f"{before}{MARK}\n{tables(results)}")

@@ -56,6 +56,21 @@ def parse(measure: Measure, given: Mapping[str, Any]) -> Arguments:
     return Arguments(arrays, frozenset(untyped), options, choices)
 
 
+def resolve(measure: Measure, given: Mapping[str, Any]) -> Measure:
+    """The alternative of a union `measure` whose first input is among `given`. Raises InvalidInput if several are, or
+    none."""
+    found = [one for one in measure.alternatives if one.main.name in given]
+    if len(found) == 1:
+        return found[0]
+    must = f"exactly one of {', '.join(one.main.name for one in measure.alternatives)} must be there, but there"
+    faults = [unknown(name, measure.name, measure.names) for name in given if name not in measure.names]
+    if not found:
+        raise InvalidInput([*faults, Fault((), f"{must} is none")])
+    names = [one.main.name for one in found]
+    told = f"{must} are {', '.join(names[:-1])} and {names[-1]}"
+    raise InvalidInput([*faults, *(Fault((name,), told) for name in names[1:])])
+
+
 def _array_fault(tensor: Tensor, array: object) -> Fault | None:
     if not isinstance(array, np.ndarray):
         return mistyped(tensor.name, array, tensor.says)

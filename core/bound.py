@@ -22,11 +22,11 @@ class Bound:
         self._session, self._binding = session, session.io_binding()
         inputs = {name: np.array(feed) for name, feed in feeds.items()}  # copies, with the padding
         rows = len(inputs[plan.measure.main.name])
-        outputs = {name: np.empty(rows, plan.dtype) for name in plan.variant.outputs}
+        outputs = {name: np.empty(rows, dtype) for name, dtype in plan.dtypes.items()}
         for name, array in inputs.items():
             self._binding.bind_cpu_input(name, array)
         for name, array in outputs.items():
-            self._binding.bind_output(name, "cpu", 0, plan.dtype.type, array.shape, array.ctypes.data)
+            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         by_sample = {tensor.name for tensor in plan.measure.by_sample}
         # What a batch brings; the options are the plan's, and stay.
         self._places = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.cuda import Runtime
 from core.declare import Kind
-from core.dtypes import name_of, numbers
+from core.dtypes import INT64, name_of, numbers, of_output
 from core.errors import DeviceFailed, OutOfMemory
 from core.resident import Resident
 from core.rules import Array
@@ -209,15 +209,15 @@ class Card:
                     if not tensors[name].by_sample:
                         binding.bind_cpu_input(name, part)
                         continue
-                    wanted = dtype if tensors[name].kind is Kind.FLOAT else np.dtype(np.int64)
+                    wanted = dtype if tensors[name].kind is Kind.FLOAT else INT64
                     address = lane.address(name, part, wanted, self._widen)
                     binding.bind_input(name, kind, 0, wanted.type, part.shape, address)
-                size = rows * dtype.itemsize
-                places = into or {name: lane.buffer(name, size).address for name in variant.outputs}
+                types = {name: of_output(variant.measure, name, dtype) for name in variant.outputs}
+                places = into or {n: lane.buffer(n, rows * each.itemsize).address for n, each in types.items()}
                 for name, address in places.items():
-                    binding.bind_output(name, kind, 0, dtype.type, (rows,), address)
+                    binding.bind_output(name, kind, 0, types[name].type, (rows,), address)
                 session.run_with_iobinding(binding)
-                return [] if into else [self._fetched(places[name], rows, dtype) for name in variant.outputs]
+                return [] if into else [self._fetched(places[name], rows, each) for name, each in types.items()]
 
             return self._sessions.attempt(variant, dtype.name, work)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from core.arguments import Arguments, Untyped, parse
+from core.arguments import Arguments, Untyped, parse, resolve
 from core.declare import Kind, Measure
-from core.dtypes import BFLOAT16, cast, name_of, widened
+from core.dtypes import BFLOAT16, INT64, cast, name_of, of_output, widened
 from core.errors import Fault, InvalidInput, refuse
 from core.rules import Array, IndexOf, Rule
 from core.shapes import Shape, class_axis, layout, limit_elements, sample_shape
@@ -22,7 +22,7 @@ MAX_ELEMENTS = 2**30
 MOST_PLANS = 512
 WIDENED_ELEMENTS = 2**16  # of bfloat16, at once: a block that is computed in one piece
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-OPTION_DTYPES = {Kind.FLOAT: FLOAT64, Kind.INDEX: np.dtype(np.int64)}  # options keep the precision that they came in
+OPTION_DTYPES = {Kind.FLOAT: FLOAT64, Kind.INDEX: INT64}  # options keep the precision that they came in
 
 
 Rules = tuple[tuple[str, Rule], ...]
@@ -53,6 +53,7 @@ class Plan:
     bound: dict[str, Any]  # what rules may ask for
     rules: Rules  # of the arrays that are there
     batch_size: int
+    dtypes: dict[str, np.dtype[Any]]  # of the graph's outputs
     result_bytes: int  # what the values take that are computed
 
 
@@ -80,6 +81,8 @@ def prepare(
     Arrays are NumPy arrays, or core.arguments.Untyped, whose floats are read as the dtype of the typed arrays beside
     them, else as `dtype` ("float32" or "float64"). Raises InvalidInput.
     """
+    if measure.alternatives:
+        measure = resolve(measure, given)
     key = _key(measure, given, dtype, max_elements)
     plan = known = _plans.get(key) if key is not None else None
     if plan is None:
@@ -132,6 +135,7 @@ def _plan(measure: Measure, given: Mapping[str, Any], dtype: str, max_elements: 
     computed, laid_out = layout(measure, arguments.arrays, axis, samples)
     whole = len(computed) == 1 and all(array.size == arguments.arrays[name].size for name, array in laid_out.items())
     variant, computed_in = select(measure, arguments.choices, left_out), _dtype(measure, arguments, dtype)
+    dtypes = {name: of_output(measure, name, computed_in) for name in variant.outputs}
     return Plan(
         measure=measure,
         variant=variant,
@@ -151,10 +155,12 @@ def _plan(measure: Measure, given: Mapping[str, Any], dtype: str, max_elements: 
             **arguments.choices,
             **arguments.options,
             "classes": main.shape[axis] if measure.over_classes else 0,
+            "axis": axis,
         },
         rules=tuple((tensor.name, rule) for tensor, rule in measure.rules if tensor.name in arguments.arrays),
         batch_size=main.shape[0] if main.ndim else 1,
-        result_bytes=prod(samples) * len(variant.outputs) * computed_in.itemsize,
+        dtypes=dtypes,
+        result_bytes=prod(samples) * sum(each.itemsize for each in dtypes.values()),
     )
 
 
@@ -189,15 +195,16 @@ def _array(name: str, given: Mapping[str, Any], plan: Plan) -> Array:
 
 
 def _check_values(plan: Plan, arrays: dict[str, Array], *, options: bool) -> int:
-    """Test the arrays, and the `options` that are not at their defaults. Returns how many indices mark a sample to
-    skip. Raises InvalidInput."""
+    """Test the arrays, and the `options` that are not at their defaults. Returns how many samples are to be skipped.
+    Raises InvalidInput."""
     faults: list[Fault | None] = []
     ignored = 0
     for name, rule in plan.rules:
         if isinstance(rule, IndexOf):
             if rule.all_within(arrays[name], plan.bound):
                 continue
-            ignored += int(np.count_nonzero(arrays[name] == plan.options[rule.unless]))
+            marked = arrays[name] == plan.options[rule.unless]
+            ignored += int(np.count_nonzero(marked.all(axis=-1) if name in plan.measure.rows else marked))
         faults.append(rule.check(name, arrays[name], plan.bound))
     if options:
         for tensor, rule in plan.measure.rules:

@@ -17,6 +17,7 @@ FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 INDEX_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 FLOATS = "an array of floats (float16, bfloat16, float32 or float64)"
 INTEGERS = "an array of integers (any integer type, or bool)"
+ROW_AXES = ("classes", "labels")  # the names that an axis within a sample may have
 
 
 class Kind(Enum):
@@ -38,9 +39,10 @@ class Fit(Enum):
 class Tensor:
     """One input of a formula.
 
-    `dims` names its axes: "batch", "classes", and `...` for any further ones; `(...,)` alone is any shape, and
-    `()` makes it an option, a scalar. An input without a default is required. `neutral` marks a default at which
-    the formula is the same without the input, so that a graph without it is exported too.
+    `dims` names its axes: "batch", "classes" (or "labels"), and `...` for any further ones; `(...,)` alone is any
+    shape, and `()` makes it an option, a scalar. An input without a default is required, unless it is `one_of` several
+    of which a request brings exactly one. `neutral` marks a default at which the formula is the same without the
+    input, so that a graph without it is exported too.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Tensor:
     neutral: bool = False
     fit: Fit = Fit.SAME
     hint: str = ""  # said beside a wrong type or shape
+    one_of: bool = False
 
     @property
     def advice(self) -> str:
@@ -61,7 +64,7 @@ class Tensor:
     @property
     def required(self) -> bool:
         """Whether a request must bring this input."""
-        return self.default is None
+        return self.default is None and not self.one_of
 
     @property
     def says(self) -> str:
@@ -81,6 +84,11 @@ class Tensor:
         """Whether it has a value (or a row of values) for each sample, rather than one for all."""
         return "batch" in self.dims or self.dims == (...,)
 
+    @property
+    def row_axis(self) -> str:
+        """The axis that lies within a sample, "classes" or "labels"; "" where it has none."""
+        return next((axis for axis in ROW_AXES if axis in self.dims), "")
+
 
 class Role(Enum):
     """What a choice selects."""
@@ -88,6 +96,7 @@ class Role(Enum):
     GRAPH = "graph"
     LAYOUT = "layout"
     REDUCTION = "reduction"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A worked example: a request's fields as nested lists and scalars, and what it must give."""
+    """A worked example: a request's fields as nested lists and scalars, and what it must give: the mean `loss`, and the
+    values of the first output."""
 
     title: str
     fields: Mapping[str, Any]
@@ -122,12 +132,16 @@ class Example:
 
 @dataclass(frozen=True, eq=False)  # no slots: what follows from a declaration is kept; one measure equals only itself
 class Measure:
-    """A loss: its inputs, its formula as an ONNX graph and in float64 NumPy, and worked examples.
+    """A loss, or the columns of a report: its inputs, its formula as an ONNX graph and in float64 NumPy, and examples.
 
     `graph` and `reference` take the inputs by name, in the layout that they are computed in: (samples, classes) and
     (samples,) for a measure over classes, (samples,) for an elementwise one; and each choice of role GRAPH. They
     return one array (samples,) for each of `outputs`, then, where `weighted` is an input that was given, the
     weight of each sample in the mean. An input that is not there is None.
+
+    A measure without a choice of role REDUCTION has no loss and no sums, only its outputs. One with `alternatives` is
+    their union: its inputs are theirs, of whose first ones a request brings exactly one, which says the alternative
+    that computes it; it has no graph of its own.
     """
 
     name: str
@@ -142,6 +156,10 @@ class Measure:
     outputs: tuple[str, ...] = ("per_sample",)
     weighted: str = ""  # the input whose values weigh the mean
     zero_weight_nan: str = ""  # the option that, when not 0, makes the mean of no weight NaN, never an infinity
+    indices: frozenset[str] = frozenset()  # the outputs that are int64, not floats
+    no_index: int = 0  # what those are of a sample that has nothing
+    mended: bool = False  # whether a sample whose first output is NaN is computed anew by `reference`
+    alternatives: tuple["Measure", ...] = ()
 
     @property
     def summary(self) -> str:
@@ -156,16 +174,26 @@ class Measure:
     @cached_property
     def over_classes(self) -> bool:
         """Whether a sample is a row of classes, rather than one element."""
-        return "classes" in self.main.dims
+        return bool(self.main.row_axis)
+
+    @property
+    def concrete(self) -> tuple["Measure", ...]:
+        """What has graphs: this, or its alternatives."""
+        return self.alternatives or (self,)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every name that a request may use: inputs, options, choices."""
         return tuple(tensor.name for tensor in self.inputs) + tuple(choice.name for choice in self.choices)
 
+    @cached_property
+    def is_reduced(self) -> bool:
+        """Whether the per-sample values become a loss."""
+        return any(choice.role is Role.REDUCTION for choice in self.choices)
+
     @property
     def reduction(self) -> Choice:
-        """The choice of how the per-sample values become the loss."""
+        """The choice of how the per-sample values become the loss, of a measure that is reduced."""
         return next(choice for choice in self.choices if choice.role is Role.REDUCTION)
 
     @property
@@ -195,8 +223,8 @@ class Measure:
 
     @cached_property
     def rows(self) -> frozenset[str]:
-        """The names of the arrays that have a row of classes for each sample."""
-        return frozenset(tensor.name for tensor in self.by_sample if "classes" in tensor.dims)
+        """The names of the arrays that have a row of classes (or labels) for each sample."""
+        return frozenset(tensor.name for tensor in self.by_sample if tensor.row_axis)
 
     @cached_property
     def by_class(self) -> tuple[Tensor, ...]:

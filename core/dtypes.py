@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from core.declare import FLOAT_DTYPES, INDEX_DTYPES
+from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Measure
 from core.errors import at, refuse
 from core.rules import Array, first, show
 
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # its bits: NumPy has no such numbers
+INT64 = np.dtype(np.int64)
 NUMPY = {name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in (*FLOAT_DTYPES, *INDEX_DTYPES)}
 
 
@@ -18,6 +19,11 @@ NUMPY = {name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in (*
 def name_of(dtype: np.dtype[Any]) -> str:
     """The name of `dtype`, kept: NumPy puts it together anew each time, which was 6 us of a call at 64 x 10."""
     return "bfloat16" if dtype == BFLOAT16 else dtype.name
+
+
+def of_output(measure: Measure, name: str, computed: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of an output of `measure` that is computed in `computed`."""
+    return INT64 if name in measure.indices else computed
 
 
 def cast(name: str, exact: Array, dtype: str) -> Array:

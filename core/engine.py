@@ -1,8 +1,6 @@
 """The graphs of some measures, run in blocks on one device.
 
-onnxruntime runs single-threaded inside; the blocks of a batch run on this module's threads. Blocks are padded so that
-an element's bits depend neither on its block nor on its place in it: onnxruntime's elementwise kernels treat the last
-few elements of an array with other code, and some row kernels treat a single row so.
+onnxruntime runs single-threaded inside; the blocks of a batch run on this module's threads.
 """
 
 import logging
@@ -17,12 +15,14 @@ import numpy as np
 
 from core import bound, cpus, tiles
 from core.card import LANES, Card
-from core.check import FLOAT32, FLOAT64, MAX_ELEMENTS, Batch, Plan, prepare
+from core.check import MAX_ELEMENTS, Batch, Plan, prepare
 from core.cuda import Cuda
-from core.declare import Kind, Measure, Tensor
-from core.dtypes import NUMPY, name_of, numbers
+from core.declare import Measure
+from core.dtypes import NUMPY, name_of
 from core.errors import Cancelled, DeviceUnavailable, OutOfMemory
 from core.exact import ExactSum
+from core.feeds import PAD_ELEMENTS, PAD_ROWS, feeds, zeros
+from core.mend import mend
 from core.reduction import Result, Values, reduce
 from core.rules import Array
 from core.sessions import Sessions
@@ -31,13 +31,11 @@ from core.variants import FOLDER, Variant
 log = logging.getLogger("lossmeter.engine")
 
 BLOCK_ELEMENTS = 2**19  # of (samples, classes): 2 MiB of float32 logits, and as much again for the log-probabilities
+COLUMNS_BLOCK = 2**18  # of what is not reduced: its graphs keep several arrays of that size, but have many nodes
 ELEMENTWISE_BLOCK = 2**16  # half of it costs 1.2 times the time, for the threads meet more often; twice of it the same
 SMALL_ELEMENTS = 2**16  # computed at once, in 0.1 ms, beside whatever the threads do
 SHARED_ELEMENTS = 2**17  # less than this is computed before a second thread is awake
-PAD_ELEMENTS = 64
 LONG_ROW = 1025  # classes of more than 1,024 are another kernel's on a card
-PAD_ROWS = {FLOAT32: 4, FLOAT64: 2}  # rows that a 16-byte vector of one value a row takes
-INT64 = np.dtype(np.int64)
 
 
 class Engine:
@@ -84,10 +82,10 @@ class Engine:
         of long rows, and for the graphs that widen halves."""
         for variant, dtype in self.sessions.every:
             for classes in (3, LONG_ROW) if self.card else (3,):
-                self._run(variant, dtype, _warm_feeds(variant, dtype, classes))
+                self._run(variant, dtype, zeros(variant, dtype, classes))
         for halves in self.sessions.wideners:
             variant = self.sessions.every[0][0]
-            parts, main = _warm_feeds(variant, "float32", 3), variant.measure.main.name
+            parts, main = zeros(variant, "float32", 3), variant.measure.main.name
             self._run(variant, "float32", parts | {main: np.zeros(parts[main].shape, NUMPY[halves])})
 
     def compute(
@@ -117,25 +115,29 @@ class Engine:
         plan, variant = batch.plan, batch.plan.variant
         size, classes, dtype = prod(plan.computed), batch.classes, name_of(plan.dtype)
         if size == 0 or classes == 0:  # onnxruntime takes no empty axes, and PyTorch's value of no classes is 0
-            return Values({name: np.zeros(size, plan.dtype) for name in variant.outputs})
+            nothing = {name: plan.measure.no_index if name in plan.measure.indices else 0 for name in plan.dtypes}
+            return Values({name: np.full(size, nothing[name], each) for name, each in plan.dtypes.items()})
         if size * classes <= SMALL_ELEMENTS and not self.card:
             # One block in any case: 3 us less, and nobody waits for its turn.
             if cancelled():
                 raise Cancelled(tiles.GIVEN_UP)
             results = self._small(batch, dtype, size, classes)
-            return Values({name: result[:size] for name, result in zip(variant.outputs, results, strict=True)})
+            found = {name: result[:size] for name, result in zip(variant.outputs, results, strict=True)}
+            mend(batch, tiles.Block(0, size, ()), found)
+            return Values(found)
         blocks = self.blocks(batch)
-        arrays = {name: np.empty(size, plan.dtype) for name in variant.outputs}
-        summed = not plan.measure.over_classes and len(blocks) > 1
+        arrays = {name: np.empty(size, each) for name, each in plan.dtypes.items()}
+        summed = plan.measure.is_reduced and not plan.measure.over_classes and len(blocks) > 1
         sums: dict[str, list[ExactSum]] = {name: [] for name in arrays} if summed else {}
 
         def work(block: tiles.Block) -> None:
             results = self._run(variant, dtype, feeds(batch, block, as_sent=self.card is not None))
-            for name, result in zip(variant.outputs, results, strict=True):
-                part = arrays[name][block.start : block.stop]
+            parts = {name: array[block.start : block.stop] for name, array in arrays.items()}
+            for (name, part), result in zip(parts.items(), results, strict=True):
                 part[:] = result[: part.size]
                 if name in sums:
                     sums[name].append(ExactSum.of(part))
+            mend(batch, block, parts)
 
         self.share(blocks, work, cancelled)
         added = {name: sum(parts, ExactSum()) for name, parts in sums.items()}
@@ -178,7 +180,8 @@ class Engine:
         if self.card:
             return max(1, self.card.block_elements // classes), 1
         multiple = PAD_ROWS[plan.dtype] if plan.measure.over_classes else PAD_ELEMENTS
-        largest = BLOCK_ELEMENTS if plan.measure.over_classes else ELEMENTWISE_BLOCK
+        rows = BLOCK_ELEMENTS if plan.measure.is_reduced else COLUMNS_BLOCK
+        largest = rows if plan.measure.over_classes else ELEMENTWISE_BLOCK
         most = min(largest, max(SHARED_ELEMENTS, -(-size * classes // self.threads))) // classes
         return max(1, -(-most // multiple)) * multiple, multiple
 
@@ -200,37 +203,3 @@ class Engine:
             return self.sessions.attempt(variant, dtype, lambda session: session.run(variant.outputs, feeds))
         finally:
             self._turns.put(None)
-
-
-def feeds(batch: Batch, block: tiles.Block, *, as_sent: bool = False) -> dict[str, Array]:
-    """The block's part of every array: contiguous, aligned, in the type that is computed in, padded with zeros; or
-    `as_sent`, for a card, on the way to which it is all that it must be."""
-    plan, measure, size = batch.plan, batch.plan.measure, block.stop - block.start
-    padding = -size % (PAD_ROWS[plan.dtype] if measure.over_classes else PAD_ELEMENTS)
-    parts = dict(batch.shared)
-    for tensor in measure.by_sample:
-        if tensor.name not in batch.arrays:
-            continue
-        array = batch.arrays[tensor.name]
-        part = array[block.index].reshape((size, array.shape[-1]) if tensor.name in measure.rows else size)
-        if as_sent:
-            parts[tensor.name] = part
-            continue
-        dtype = plan.dtype if tensor.kind is Kind.FLOAT else INT64
-        if not (part.dtype == dtype and part.flags.c_contiguous and part.flags.aligned):
-            part = np.require(numbers(part), dtype, ["C", "A"])
-        if padding:
-            part = np.concatenate([part, np.zeros((padding, *part.shape[1:]), dtype)])
-        parts[tensor.name] = part
-    return parts
-
-
-def _warm_feeds(variant: Variant, dtype: str, classes: int) -> dict[str, Array]:
-    """A small batch of zeros for `variant`."""
-
-    def feed(tensor: Tensor) -> Array:
-        kind = np.int64 if tensor.kind is Kind.INDEX else np.float64 if tensor.is_option else np.dtype(dtype)
-        axes = [4] if tensor.by_sample else []
-        return np.zeros(axes + ([classes] if variant.measure.over_classes and "classes" in tensor.dims else []), kind)
-
-    return {tensor.name: feed(tensor) for tensor in variant.inputs}

@@ -7,6 +7,7 @@ CoreError
 ├── GraphDamaged        a graph file is missing or is not the one that was exported
 ├── DeviceFailed        the device computes nothing more in this process
 ├── OutOfMemory         the device has too little memory for the batch, now
+├── BadState            a report's state cannot be read, or not be merged with another
 └── Cancelled           the caller no longer wants the answer
 """
 
@@ -52,6 +53,10 @@ class GraphDamaged(CoreError):
 
 class OutOfMemory(CoreError):
     """The device has too little memory for the batch, now."""
+
+
+class BadState(CoreError):
+    """A report's state cannot be read, or not be merged with another; the text says why."""
 
 
 class Cancelled(CoreError):

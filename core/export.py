@@ -17,13 +17,14 @@ import onnxscript  # noqa: TID251
 
 from core.declare import Kind, Measure, Tensor
 from core.measures import MEASURES
+from core.reports.columns import COLUMNS
 from core.variants import DEVICES, DTYPES, FOLDER, IR_VERSION, MANIFEST, OPSET, WIDENED, Variant, variants, widening
 
 
 def _axes(tensor: Tensor, over_classes: bool) -> list[str]:
     """The axes of an input as it is computed: any number of sample axes is one."""
     axes = ["samples"] if tensor.by_sample else []
-    return axes + (["classes"] if over_classes and "classes" in tensor.dims else [])
+    return axes + ([tensor.row_axis] if over_classes and tensor.row_axis else [])
 
 
 def _value(tensor: Tensor, measure: Measure, dtype: str) -> ir.Value:
@@ -44,15 +45,27 @@ class Builder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._op, name)
 
+    def either(self, condition: Any, then: Any, otherwise: Any) -> Any:
+        """What `then` makes with a builder where `condition`, one bool, is true, else what `otherwise` makes: only that
+        is computed."""
+
+        def branch(name: str, make: Any) -> Any:
+            def trace(op: Any) -> Any:
+                op.builder.push_module(name)  # names are the graph's: a branch may not use one twice
+                return make(Builder(op, self.device))
+
+            return self._op.builder.subgraph(trace, [], [ir.Value(name=f"{name}_value")], name=name)
+
+        return self._op.If(condition, then_branch=branch("then", then), else_branch=branch("else", otherwise))
+
 
 def model(variant: Variant, dtype: str, device: str = "cpu") -> bytes:
     """The ONNX file of `variant` in `dtype` ("float32" or "float64") for `device` ("cpu" or "cuda")."""
     measure = variant.measure
     given = {tensor.name: _value(tensor, measure, dtype) for tensor in variant.inputs}
     element = ir.DataType.FLOAT if dtype == "float32" else ir.DataType.DOUBLE
-    outputs = [
-        ir.Value(name=name, type=ir.TensorType(element), shape=ir.Shape(["samples"])) for name in variant.outputs
-    ]
+    types = {name: ir.DataType.INT64 if name in measure.indices else element for name in variant.outputs}
+    outputs = [ir.Value(name=name, type=ir.TensorType(of), shape=ir.Shape(["samples"])) for name, of in types.items()]
 
     def trace(op: Any, *values: ir.Value) -> Any:
         named = dict(zip(given, values, strict=True))
@@ -82,7 +95,8 @@ def files(measures: Iterable[Measure]) -> dict[str, bytes]:
     """Every graph file of `measures` by name, and the list of their SHA-256."""
     made = {widening(dtype): widener(dtype) for dtype in WIDENED}
     for measure in measures:
-        for variant, dtype in product(variants(measure), DTYPES):
+        every = (variant for one in measure.concrete for variant in variants(one))
+        for variant, dtype in product(every, DTYPES):
             plain, *others = (model(variant, dtype, device) for device in DEVICES)
             made[variant.file(dtype)] = plain
             # What a device computes as the CPU does is not written twice.
@@ -104,4 +118,4 @@ def write(folder: Path, measures: Iterable[Measure]) -> int:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    print(f"{write(target, MEASURES.values())} graphs in {target}")
+    print(f"{write(target, [*MEASURES.values(), *COLUMNS.values()])} graphs in {target}")

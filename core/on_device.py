@@ -23,8 +23,9 @@ from core.card import Card
 from core.check import MAX_ELEMENTS, Batch, prepare
 from core.declare import Measure
 from core.dtypes import name_of
-from core.engine import Engine, feeds
+from core.engine import Engine
 from core.errors import refuse
+from core.feeds import feeds
 from core.reduction import Result, Values, reduce
 from core.resident import Resident, take
 from core.rules import Array
@@ -55,20 +56,26 @@ def compute(
     Arrays are those of any library with DLPack or __cuda_array_interface__, and contiguous. Those on the host are taken
     too, and copied to a card. On a card the classes are on the last axis, and nothing broadcasts; arrays whose values
     have rules, indices and distributions, are copied to the host to be checked; and whatever else is done on the card
-    is waited for first. Raises InvalidInput, Cancelled or OutOfMemory.
+    is waited for first. The columns of reports are made from copies on the host and stay there, since those of some
+    samples are computed anew. Raises InvalidInput, Cancelled or OutOfMemory.
     """
     taken = {name: take(name, value) for name, value in given.items()}
     if engine.card is not None:
-        return _on_card(engine, engine.card, measure, taken, max_elements, cancelled)
-    batch = prepare(measure, {name: _on_host(name, value) for name, value in taken.items()}, max_elements=max_elements)
+        if measure.is_reduced:
+            return _on_card(engine, engine.card, measure, taken, max_elements, cancelled)
+        engine.card.runtime.synchronize()
+    given = {name: _on_host(name, value, engine.card) for name, value in taken.items()}
+    batch = prepare(measure, given, max_elements=max_elements)
     values = engine.per_sample(batch, cancelled)
     shaped = {name: array.reshape(batch.plan.samples) for name, array in values.arrays.items()}
     return OnDevice(shaped, lambda: reduce(batch, values))
 
 
-def _on_host(name: str, value: Any) -> Any:
+def _on_host(name: str, value: Any, card: Card | None = None) -> Any:
     if not isinstance(value, Resident):
         return value
+    if card is not None and value.device == card.runtime.name:
+        return _brought(card, value)
     if value.device != "cpu":
         raise refuse(name, f"{name} is on {value.device}, but must be on the host: this engine runs on cpu")
     return value.array()
@@ -80,19 +87,19 @@ def _on_card(
     card.runtime.synchronize()
     batch, stay = _prepared(card, measure, taken, most)
     plan, row = batch.plan, (batch.classes,)
-    outputs = {name: empty(plan.samples, plan.dtype, card.runtime.name) for name in plan.variant.outputs}
+    outputs = {name: empty(plan.samples, each, card.runtime.name) for name, each in plan.dtypes.items()}
 
     def work(block: tiles.Block) -> None:
         parts: dict[str, Any] = feeds(batch, block, as_sent=True)
         for name, value in stay.items():
             parts[name] = value.part(block.start, block.stop, row if name in measure.rows else ())
-        before = block.start * plan.dtype.itemsize
-        card.run(plan.variant, plan.dtype, parts, {name: held.data_ptr() + before for name, held in outputs.items()})
+        into = {n: held.data_ptr() + block.start * plan.dtypes[n].itemsize for n, held in outputs.items()}
+        card.run(plan.variant, plan.dtype, parts, into)
 
     engine.share(engine.blocks(batch), work, cancelled)
 
     def result() -> Result:
-        arrays = {name: np.empty(prod(plan.samples), plan.dtype) for name in outputs}
+        arrays = {name: np.empty(prod(plan.samples), plan.dtypes[name]) for name in outputs}
         for name, array in arrays.items():
             card.runtime.fetch(array, outputs[name].data_ptr())
         return reduce(batch, Values(arrays, device=engine.sessions.device))

@@ -20,7 +20,7 @@ class Result:
     `outputs` are the per-sample arrays by name, in the shape PyTorch gives them. `loss` has the type that was
     computed in, and is None for reduction "none"; `reduced` is the same reduction of the further outputs. `totals`
     are the float64 `sum` and `weight`, correctly rounded, with loss(mean) = sum / weight, the integers `count` and
-    `ignored`, and `sum_NAME` of each further output.
+    `ignored`, and `sum_NAME` of each further output; of a measure that is not reduced only the integers.
     """
 
     outputs: dict[str, Array]
@@ -48,9 +48,13 @@ class Values:
 
 def reduce(batch: Batch, values: Values) -> Result:
     """Reduce what the graph gave for `batch`."""
-    plan, measure, reduction = batch.plan, batch.plan.measure, batch.plan.choices["reduction"]
-    arrays = values.arrays
-    count = arrays["per_sample"].size - batch.ignored
+    plan, measure, arrays = batch.plan, batch.plan.measure, values.arrays
+    outputs = {name: arrays[name].reshape(plan.samples) for name in measure.outputs}
+    count = outputs[measure.outputs[0]].size - batch.ignored
+    if not measure.is_reduced:
+        counts: dict[str, float | int] = {"count": count, "ignored": batch.ignored}
+        return Result(outputs, "none", None, {}, counts, plan.dtype, values.device)
+    reduction = plan.choices["reduction"]
     weight = values.sum("sample_weight") if "sample_weight" in arrays else float(count)
     if reduction == "batchmean":
         weight = float(plan.batch_size)
@@ -62,7 +66,7 @@ def reduce(batch: Batch, values: Values) -> Result:
 
     further = measure.outputs[1:] if reduction != "none" else ()
     return Result(
-        outputs={name: arrays[name].reshape(plan.samples) for name in measure.outputs},
+        outputs=outputs,
         reduction=reduction,
         loss=None if reduction == "none" else reduced(sums["per_sample"]),
         reduced={name: reduced(sums[name]) for name in further},

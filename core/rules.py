@@ -80,24 +80,32 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class IndexOf:
-    """Every value is an index into the named dimension, or equals the option `unless`."""
+    """Every value is an index into the named dimension, or equals the option `unless`. `size` is that of a dimension
+    which is the same in every request."""
 
     dim: str
     unless: str
+    size: int = 0
 
     def says(self, bound: Bound) -> str:
-        size = bound.get(self.dim, f"number of {self.dim}")
-        return f"a class index in [0, {size}) or {self.unless} {bound.get(self.unless, '')}".rstrip()
+        skipped = f"or {self.unless} {bound.get(self.unless, '')}".rstrip()
+        if self.size:
+            return f"{', '.join(map(str, range(self.size)))} {skipped}"
+        return f"a class index in [0, {bound.get(self.dim, f'number of {self.dim}')}) {skipped}"
+
+    def _size(self, bound: Bound) -> int:
+        return self.size or int(bound[self.dim])
 
     def all_within(self, values: Array, bound: Bound) -> bool:
         """Whether every value is an index, and none is the option: in one pass, as a negative number without its sign
         is a large one. False too where that is not to be had so quickly."""
-        if values.dtype != np.int64 or not values.size or 0 <= bound[self.unless] < bound[self.dim]:
+        size = self._size(bound)
+        if values.dtype != np.int64 or not values.size or 0 <= bound[self.unless] < size:
             return False
-        return bool(values.view(np.uint64).max() < bound[self.dim])
+        return bool(values.view(np.uint64).max() < size)
 
     def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
-        size = bound[self.dim]
+        size = self._size(bound)
         if values.size == 0 or (values.min() >= 0 and values.max() < size):
             return None
         wrong = ((values < 0) | (values >= size)) & (values != bound[self.unless])
@@ -112,12 +120,35 @@ class IndexOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Every row along the last axis is >= 0 and sums to 1 within `tolerance`; where the choice `unless` is set the
-    row only has to have a finite sum above 0, since it is then divided by it."""
+class LogOfProbability:
+    """Every value is at most 0, but for `tolerance`; NaN is let through."""
 
     tolerance: float
-    unless: str
+
+    def says(self, bound: Bound) -> str:
+        return f"the logarithm of a probability: at most 0, within {self.tolerance}"
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        if values.size == 0 or values.max() <= self.tolerance:
+            return None
+        wrong = values > self.tolerance
+        if not wrong.any():
+            return None
+        index = first(wrong)
+        found = show(values[index].item())
+        return Fault((name, *index), f"{at(name, index)} is {found}, but must be {self.says(bound)}")
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Every row along the axis of the classes is >= 0 and sums to 1 within `tolerance`; where the choice `unless` is
+    set the row only has to have a finite sum above 0, since it is then divided by it."""
+
+    tolerance: float
+    unless: str = ""
 
     def says(self, bound: Bound) -> str:
         if bound.get(self.unless):
@@ -125,12 +156,13 @@ class Distribution:
         return f"a distribution: entries >= 0 that sum to 1 within {self.tolerance}"
 
     def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
-        if values.shape[-1] == 0 and np.prod(values.shape[:-1], dtype=object):
-            return Fault((name,), f"{name} has no classes, but must be {self.says(bound)}")
         if values.size and not values.min() >= 0:
             index = first(~(values >= 0))
             found = show(values[index].item())
             return Fault((name, *index), f"{at(name, index)} is {found}, but {name} must be {self.says(bound)}")
+        values = np.moveaxis(values, bound.get("axis", -1), -1)
+        if values.shape[-1] == 0 and np.prod(values.shape[:-1], dtype=object):
+            return Fault((name,), f"{name} has no classes, but must be {self.says(bound)}")
         rows = values.reshape(-1, values.shape[-1]) if values.size else values[:0]
         for start in range(0, len(rows), _ROWS):
             with np.errstate(over="ignore"):
@@ -145,3 +177,47 @@ class Distribution:
 
     def broken(self, values: Array) -> Array:
         return _spoilt(values, -1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """Every value is finite and not below `low`."""
+
+    low: float
+
+    def says(self, bound: Bound) -> str:
+        return f"finite and at least {self.low}"
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        if values.size == 0 or (values.min() >= self.low and values.max() < np.inf):
+            return None
+        index = first(~((values >= self.low) & (values < np.inf)))
+        return Fault(
+            (name, *index), f"{at(name, index)} is {show(values[index].item())}, but must be {self.says(bound)}"
+        )
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, self.low - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Every value lies strictly between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def says(self, bound: Bound) -> str:
+        return f"above {self.low} and below {self.high}"
+
+    def check(self, name: str, values: Array, bound: Bound) -> Fault | None:
+        wrong = ~((values > self.low) & (values < self.high))
+        if not wrong.any():
+            return None
+        index = first(wrong)
+        return Fault(
+            (name, *index), f"{at(name, index)} is {show(values[index].item())}, but must be {self.says(bound)}"
+        )
+
+    def broken(self, values: Array) -> Array:
+        return _spoilt(values, self.high)

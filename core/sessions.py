@@ -66,7 +66,8 @@ class Sessions:
     ) -> None:
         self.onnxruntime_version = ort.__version__
         self.digests = manifest(graphs)
-        self.every = [(variant, dtype) for measure in measures for variant in variants(measure) for dtype in DTYPES]
+        concrete = [one for measure in measures for one in measure.concrete]
+        self.every = [(variant, dtype) for measure in concrete for variant in variants(measure) for dtype in DTYPES]
         plain = [variant.file(dtype) for variant, dtype in self.every]
         self._files = {name: read(graphs, name, self.digests) for name in plain}
         self.device = choose_device(device, ort.get_available_providers(), self._try_cuda)

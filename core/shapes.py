@@ -17,11 +17,14 @@ Shape = tuple[int, ...]
 
 def class_axis(measure: Measure, main: Array, wanted: int) -> int:
     """The class axis of the first input, counted from the front: 0 for one unbatched sample, else `wanted`."""
-    name, axes = measure.main.name, main.ndim
-    most = axes if ... in measure.main.dims else len(measure.main.dims)
+    name, axes, dims = measure.main.name, main.ndim, measure.main.dims
+    most = axes if ... in dims else len(dims)
+    if len(dims) > 2 and ... not in dims and axes != most:  # ("batch", "tokens", "classes")
+        raise refuse(name, f"{name} has shape {main.shape}, but must have the {most} axes {', '.join(map(str, dims))}")
     if not 1 <= axes <= most:
         many = "one axis or more" if most == axes else f"1 to {most} axes"
-        raise refuse(name, f"{name} has shape {main.shape}, but must have {many}, one of them the classes")
+        what = measure.main.row_axis
+        raise refuse(name, f"{name} has shape {main.shape}, but must have {many}, one of them the {what}")
     if axes == 1:
         return 0
     if not -axes <= wanted < axes:
@@ -51,7 +54,7 @@ def _over_classes(
         return None
     main, found = arrays[measure.main.name].shape, arrays[tensor.name].shape
     by_class = tensor.dims == ("classes",)
-    want: Shape = (main[axis],) if by_class else main if "classes" in tensor.dims else samples
+    want: Shape = (main[axis],) if by_class else main if tensor.row_axis else samples
     if found == want:
         return None
     one_sample = want == () and found == (1,) and len(main) == 1

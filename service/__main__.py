@@ -1,7 +1,13 @@
-"""`lossmeter serve`, also as `python -m service serve`: takes signals before anything that takes long is imported."""
+"""`lossmeter serve`, also as `python -m service serve`: takes signals before anything that takes long is imported.
+
+`lossmeter report` and `lossmeter merge` are another program's, which needs no server: see offline.command.
+"""
 
 import os
 import signal
+import sys
+
+OFFLINE = ("report", "merge")
 
 
 def end_on_signals() -> None:
@@ -12,8 +18,20 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+def offline() -> int:
+    """See offline.command.main."""
+    try:
+        from offline import command
+
+        return command.main(sys.argv[1:])
+    except KeyboardInterrupt:  # while that is imported
+        return 128 + signal.SIGINT
+
+
 def main() -> None:
     """See service.command.main."""
+    if sys.argv[1:2] and sys.argv[1] in OFFLINE:
+        sys.exit(offline())
     end_on_signals()
     from service import command
 

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from core import __version__, cpus
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import CoreError, Fault, InvalidInput, mistyped
-from core.measures import MEASURES, find
+from core.measures import MEASURES
+from core.reports.declare import Task
+from core.reports.tasks import TASKS
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,20 +21,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import oip_models, openapi, pages
+from service import catalogue, oip_models, openapi, openapi_parts, pages, report_catalogue
 from service.admission import Admission
 from service.at_once import AtOnce
-from service.catalogue import Catalogue, LossEntry, entry
 from service.cors import allow_origins
 from service.counters import Shared
-from service.edge import Edge, LastResort, NamedRoute, direct, forget, refusal
+from service.edge import Edge, Endpoint, LastResort, NamedRoute, direct, forget, refusal
 from service.guard import Guard
 from service.keys import Keys
 from service.losses import Losses
 from service.memory import give_back_when_idle
+from service.merge import NAME as MERGE
 from service.native import Info, Native, info
 from service.oip import Inference
 from service.problems import Problem, Raise, from_core
+from service.reports import Merges, Reports
 from service.running import Running
 from service.settings import Settings
 from service.telemetry import Metrics, Record
@@ -40,9 +43,10 @@ from service.tracing import Tracing
 
 
 class Service(FastAPI):
-    """FastAPI, with the OpenAPI document of `measures` beside that of its own routes."""
+    """FastAPI, with the OpenAPI document of `measures` and `tasks` beside that of its own routes."""
 
     measures: Mapping[str, Measure]
+    tasks: Mapping[str, Task]
     direct: Mapping[str, ASGIApp]  # apps by path, of POST requests
     at_once: AtOnce | None  # what answers small requests to those paths; None where their layers do more
     admission: Admission
@@ -59,17 +63,25 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self, self.measures.values(), guarded=self.guarded)
+            self.openapi_schema = openapi.document(
+                self, self.measures.values(), self.tasks.values(), guarded=self.guarded
+            )
         return self.openapi_schema
 
 
-def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, shared: Shared | None = None) -> Service:
+def create_app(
+    settings: Settings,
+    measures: Mapping[str, Measure] = MEASURES,
+    tasks: Mapping[str, Task] = TASKS,
+    shared: Shared | None = None,
+) -> Service:
     """The service as an ASGI app; its lifespan loads and warms the graphs, and fails with a CoreError.
 
-    `shared` is where it counts if it is one of several workers.
+    The `measures` are losses on /v1, and models on /v2 as the columns of `tasks` are. `shared` is where it counts if it
+    is one of several workers.
     """
-    running = Running()
-    metrics = Metrics(measures, shared)
+    running, models = Running(), {**measures, **{name: task.columns for name, task in tasks.items()}}
+    metrics = Metrics([*models, MERGE], shared)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +90,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         # Not on the loop, which takes signals meanwhile.
         memory, spare = settings.device_memory_bytes, settings.device_full == "cpu"
         make = partial(Engine, device=settings.device, threads=threads, memory_bytes=memory, spare=spare)
-        engine = await asyncio.to_thread(make, measures.values())
+        engine = await asyncio.to_thread(make, models.values())
         workers = ThreadPoolExecutor(engine.threads, "request")
         running.engine, running.workers = engine, workers
         found = engine.sessions
@@ -104,7 +116,7 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     app = Service(
         title="Lossmeter",
         version=__version__,
-        summary="PyTorch's losses of batches of logits and targets, from exported ONNX graphs.",
+        summary="PyTorch's losses and scikit-learn's metrics of batches of predictions, from exported ONNX graphs.",
         description=openapi.DESCRIPTION.strip(),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
@@ -116,14 +128,20 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # they have the query
     )
     _answer_failures(app)
-    _add_catalogue(app, measures, running)
+    catalogue.add_routes(app, measures, running)
+    report_catalogue.add_routes(app, tasks)
     _add_operations(app, settings, running, metrics)
     app.admission = Admission(settings, metrics)
-    losses = Losses(measures, running, settings, metrics.statistics, app.admission)
+    losses = Losses(models, running, settings, metrics.statistics, app.admission)
     oip_models.add_routes(app, losses)
-    native, inference = Native(losses), Inference(losses)
+    native, inference = Native(losses, measures), Inference(losses)
     endpoints: dict[str, Native | Inference] = {"/v1/losses/{name}": native, "/v2/models/{name}/infer": inference}
-    for path, endpoint in (*endpoints.items(), ("/v2/models/{name}/versions/{version}/infer", inference)):
+    apart: dict[str, Endpoint] = {
+        "/v1/reports/merge": Merges(losses, tasks),
+        "/v1/reports/{name}": Reports(losses, tasks),
+    }
+    every: dict[str, Endpoint] = {**endpoints, "/v2/models/{name}/versions/{version}/infer": inference, **apart}
+    for path, endpoint in every.items():
         app.router.routes.append(NamedRoute(path, endpoint, methods=["POST"], include_in_schema=False))
     if settings.docs:
         app.router.routes.extend(pages.routes())
@@ -136,9 +154,9 @@ def create_app(settings: Settings, measures: Mapping[str, Measure] = MEASURES, s
     app.add_middleware(Edge, metrics=metrics)
     app.direct, app.at_once = {}, None
     if not settings.cors_origins:
-        app.direct = direct(measures, endpoints, metrics, guard)
+        app.direct = direct({**endpoints, **apart}, metrics, guard)
         app.at_once = None if guard else AtOnce(losses, metrics, endpoints)
-    app.measures, app.running, app.settings, app.guarded = measures, running, settings, bool(keys)
+    app.measures, app.tasks, app.running, app.settings, app.guarded = measures, tasks, running, settings, bool(keys)
     app.refuse = lambda problem: Edge(Raise(problem), metrics)
     return app
 
@@ -188,35 +206,8 @@ def _methods(app: FastAPI, request: Request) -> set[str]:
     return found | ({"HEAD"} if "GET" in found else set())
 
 
-def _add_catalogue(app: FastAPI, measures: Mapping[str, Measure], running: Running) -> None:
-    failures = openapi.problems(404, 422, 500, 503)
-
-    @app.get("/v1/losses", tags=["catalogue"], responses=openapi.problems(500, 503))
-    async def list_losses() -> Catalogue:
-        """Every loss: its formula, inputs, options and exported graphs."""
-        engine, _ = running.ready()
-        return Catalogue(losses=[entry(measure, engine) for measure in measures.values()])
-
-    @app.get("/v1/losses/{name}", tags=["catalogue"], responses=failures)
-    async def describe_loss(name: str) -> LossEntry:
-        """One loss: its formula, inputs, options and exported graphs."""
-        return entry(find(name, measures), running.ready()[0])
-
-    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-    graph: dict[int | str, dict[str, Any]] = {200: {"description": "An ONNX file.", "content": content}}
-
-    @app.get("/v1/losses/{name}/graph", tags=["catalogue"], response_class=Response, responses=failures | graph)
-    async def download_graph(request: Request, name: str, dtype: Literal["float32", "float64"] = "float32") -> Response:
-        """The exported ONNX graph of a loss, with every input, in one dtype."""
-        file, digest = running.ready()[0].sessions.graph(find(name, measures), dtype)
-        headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
-        if pages.known(request, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        return Response(file, media_type="application/octet-stream", headers=headers)
-
-
 def _add_operations(app: FastAPI, settings: Settings, running: Running, metrics: Metrics) -> None:
-    failures = openapi.problems(500, 503)
+    failures = openapi_parts.problems(500, 503)
 
     @app.get("/v1/info", tags=["operations"], responses=failures)
     async def show_info() -> Info:

@@ -5,12 +5,12 @@ whatever is wrong with it: errors are answered, counted and logged there.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from core.declare import Measure
 from core.errors import CoreError
 from starlette.types import Scope
 
+from service.asked import Asked
 from service.body import header
 from service.edge import of_all, request_id
 from service.exchange import Exchange
@@ -24,7 +24,11 @@ _UNUSUAL = frozenset((b"content-encoding", b"x-request-timeout"))  # headers
 class Endpoint(Protocol):
     """Where losses are asked for."""
 
-    def exchange(self, scope: Scope, measure: Measure) -> Exchange:
+    @property
+    def asked(self) -> Mapping[str, Asked[Any]]:
+        """What can be asked for, by name."""
+
+    def exchange(self, scope: Scope, asked: Any) -> Exchange[Any]:
         """How the body of a request is read. Raises Problem."""
 
 
@@ -34,9 +38,9 @@ class AtOnce:
     def __init__(self, losses: Losses, metrics: Metrics, endpoints: Mapping[str, Endpoint]) -> None:
         self.losses, self.metrics = losses, metrics
         self._paths = {
-            template.format(name=name): (endpoint, measure, template)
+            template.format(name=name): (endpoint, asked, template)
             for template, endpoint in endpoints.items()
-            for name, measure in losses.measures.items()
+            for name, asked in endpoint.asked.items()
         }
 
     def __call__(self, scope: Scope, body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
@@ -44,10 +48,10 @@ class AtOnce:
         found = self._paths.get(scope["path"])
         if found is None or scope["method"] != "POST" or not _UNUSUAL.isdisjoint(scope["lossmeter.headers"]):
             return None
-        endpoint, measure, scope["route"] = found
-        record = Record(request_id(header(scope, b"x-request-id")), "POST", scope["path"], measure=measure.name)
+        endpoint, asked, scope["route"] = found
+        record = Record(request_id(header(scope, b"x-request-id")), "POST", scope["path"], measure=asked.name)
         try:
-            answered = self.losses.at_once(scope, record, measure, endpoint.exchange(scope, measure), body)
+            answered = self.losses.at_once(scope, record, asked, endpoint.exchange(scope, asked), body)
         except (Problem, CoreError) as error:
             answered, scope[FAILED] = None, error
         except Exception:  # the app meets it too, and knows what to say

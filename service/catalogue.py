@@ -1,11 +1,17 @@
-"""What GET /v1/losses answers: every measure's declaration as a document."""
+"""GET /v1/losses: every loss's declaration as a document, and its graph."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from core.declare import FLOAT_DTYPES, INDEX_DTYPES, Choice, Kind, Measure, Tensor
 from core.engine import Engine
+from core.measures import find
 from core.variants import DTYPES, OPSET
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field
+
+from service import openapi_parts, pages
+from service.running import Running
 
 
 class InputEntry(BaseModel):
@@ -72,7 +78,8 @@ def _default(scalar: Tensor | Choice) -> bool | int | float | str:
     return scalar.default
 
 
-def _input(tensor: Tensor) -> InputEntry:
+def input_entry(tensor: Tensor) -> InputEntry:
+    """An array as an entry."""
     return InputEntry(
         name=tensor.name,
         dims=["..." if dim is ... else dim for dim in tensor.dims],
@@ -80,6 +87,17 @@ def _input(tensor: Tensor) -> InputEntry:
         optional=not tensor.required,
         rules=[rule.says({}) for rule in tensor.rules],
         description=tensor.doc,
+    )
+
+
+def option_entry(scalar: Tensor | Choice) -> OptionEntry:
+    """A scalar as an entry."""
+    return OptionEntry(
+        name=scalar.name,
+        type=TYPES[type(scalar.default)],
+        default=_default(scalar),
+        range=scalar.says,
+        description=scalar.doc,
     )
 
 
@@ -97,17 +115,36 @@ def entry(measure: Measure, engine: Engine) -> LossEntry:
         formula=measure.formula,
         source=measure.source,
         href=f"/v1/losses/{measure.name}",
-        inputs=[_input(tensor) for tensor in measure.tensors],
-        options=[
-            OptionEntry(
-                name=scalar.name,
-                type=TYPES[type(scalar.default)],
-                default=_default(scalar),
-                range=scalar.says,
-                description=scalar.doc,
-            )
-            for scalar in measure.scalars
-        ],
+        inputs=[input_entry(tensor) for tensor in measure.tensors],
+        options=[option_entry(scalar) for scalar in measure.scalars],
         outputs=list(measure.outputs),
         graphs=graphs,
     )
+
+
+def add_routes(app: FastAPI, measures: Mapping[str, Measure], running: Running) -> None:
+    """Add the routes of the catalogue of losses to `app`."""
+    failures = openapi_parts.problems(404, 422, 500, 503)
+
+    @app.get("/v1/losses", tags=["catalogue"], responses=openapi_parts.problems(500, 503))
+    async def list_losses() -> Catalogue:
+        """Every loss: its formula, inputs, options and exported graphs."""
+        engine, _ = running.ready()
+        return Catalogue(losses=[entry(measure, engine) for measure in measures.values()])
+
+    @app.get("/v1/losses/{name}", tags=["catalogue"], responses=failures)
+    async def describe_loss(name: str) -> LossEntry:
+        """One loss: its formula, inputs, options and exported graphs."""
+        return entry(find(name, measures), running.ready()[0])
+
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    graph: dict[int | str, dict[str, Any]] = {200: {"description": "An ONNX file.", "content": content}}
+
+    @app.get("/v1/losses/{name}/graph", tags=["catalogue"], response_class=Response, responses=failures | graph)
+    async def download_graph(request: Request, name: str, dtype: Literal["float32", "float64"] = "float32") -> Response:
+        """The exported ONNX graph of a loss, with every input, in one dtype."""
+        file, digest = running.ready()[0].sessions.graph(find(name, measures), dtype)
+        headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}.{dtype}.onnx"'}
+        if pages.known(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(file, media_type="application/octet-stream", headers=headers)

@@ -12,6 +12,10 @@ from service.logs import set_up_logging
 from service.settings import PREFIX, Settings, SettingsError, load, unknown
 from service.tracing import require_packages
 
+OFFLINE = """commands that need no service, each with its own --help:
+  report FILE...   report on files of scores and targets
+  merge STATE...   merge states that reports have left"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line; its help lists the settings."""
@@ -21,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="lossmeter",
         description="PyTorch's losses over HTTP.",
-        epilog=f"settings (environment variables):\n{settings}",
+        epilog=f"{OFFLINE}\n\nsettings (environment variables):\n{settings}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(

@@ -5,14 +5,16 @@ import logging
 import os
 import secrets
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Any, Protocol
 
 from core.errors import CoreError
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.asked import Asked
 from service.body import header
 from service.problems import ClientGone, Problem, from_core, respond, unavailable
 from service.telemetry import Metrics, Record
@@ -130,16 +132,26 @@ class Direct:
             await refusal(problem, record)(scope, receive, send)
 
 
+class Endpoint(Protocol):
+    """An app of which several things can be asked."""
+
+    @property
+    def asked(self) -> Mapping[str, Asked[Any]]:
+        """Those, by name."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+
 def direct(
-    measures: Iterable[str],
-    endpoints: Mapping[str, ASGIApp],
+    endpoints: Mapping[str, Endpoint],
     metrics: Metrics,
     guard: Callable[[ASGIApp], ASGIApp] | None,
 ) -> dict[str, ASGIApp]:
     """The paths that carry the work, each with its whole app: FastAPI's layers and Starlette's router take 0.1 ms."""
     found: dict[str, ASGIApp] = {}
     for template, endpoint in endpoints.items():
-        for name in measures:
+        for name in endpoint.asked:
             one = Direct(endpoint, {"name": name}, template)
             found[template.format(name=name)] = Edge(guard(one) if guard else one, metrics)
     return found

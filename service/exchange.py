@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from core.reduction import Result
+from typing import Any, Protocol, TypeVar
 
 DEVICE = b"lossmeter-device"
 
@@ -34,20 +32,18 @@ class Answer:
 
 
 class Reply(Protocol):
-    """How the answer to one request is written, and within how many seconds it is wanted, 0 if that is not said."""
+    """How the answer to one request is written, which each thing that can be asked for says more of, and within how
+    many seconds it is wanted, 0 if that is not said."""
 
     @property
     def seconds(self) -> float:
         """From the beginning of the request."""
 
-    def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """Raise Problem if an answer for `samples` cannot be written, so that it is not computed."""
 
-    def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """The answer. Raises Problem where it would be too long."""
+ReplyT = TypeVar("ReplyT", bound=Reply, covariant=True)
 
 
-class Exchange(Protocol):
+class Exchange(Protocol[ReplyT]):
     """How the body of one request is read: a format of service.wire, bound to the request."""
 
     @property
@@ -62,6 +58,6 @@ class Exchange(Protocol):
     def tensors_at(self) -> int:
         """Where in the body tensors begin, as far as that can be told before it is read."""
 
-    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], ReplyT]:
         """The fields by name (arrays, options, choices), and how they want to be answered. Raises Problem or
         InvalidInput."""

@@ -7,17 +7,19 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from time import perf_counter_ns
+from typing import Any
 
 from core.declare import Measure
 from core.engine import Engine
 from core.errors import Cancelled
 from starlette.types import Receive, Scope, Send
 
-from service import schemas
 from service.admission import Admission, Lease
+from service.asked import Asked
 from service.body import read_body
 from service.codings import content_coding
 from service.exchange import Answer, Exchange
+from service.loss import Loss
 from service.memory import LARGE, discard
 from service.patience import Patience
 from service.problems import deadline_exceeded, unavailable
@@ -35,7 +37,7 @@ MOST_INLINE, TURN_NS = 32, 5 * 10**6  # requests in one turn of the loop, and it
 
 
 class Losses:
-    """Computes the losses of requests, and counts them."""
+    """Computes what requests ask for, and counts them. `asked` are the measures that can be, by name."""
 
     def __init__(
         self,
@@ -48,12 +50,14 @@ class Losses:
         self.measures, self.running, self.settings, self.statistics = measures, running, settings, statistics
         self.admission = admission
         self._inline = self._turn_began = 0  # requests that the loop has read itself in this turn; when that began
-        self.request_models = {name: schemas.request_model(measure) for name, measure in measures.items()}
+        self.asked = {name: Loss(measure, settings.max_elements) for name, measure in measures.items()}
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send, measure: Measure, exchange: Exchange) -> None:
+    async def answer(
+        self, scope: Scope, receive: Receive, send: Send, asked: Asked[Any], exchange: Exchange[Any]
+    ) -> None:
         """Answer one request. Raises Problem, CoreError or ClientGone."""
         with Lease(self.admission) as lease:
-            answer, timing = await self._answer(scope, receive, measure, exchange, lease)
+            answer, timing = await self._answer(scope, receive, asked, exchange, lease)
             if lease.bytes > INLINE_BYTES:
                 lease.become(len(answer.content))  # the body is gone before it is sent
             headers = answer.headers_after(timing)
@@ -63,17 +67,17 @@ class Losses:
             await asyncio.to_thread(discard, answer.content)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, measure: Measure, exchange: Exchange, lease: Lease
+        self, scope: Scope, receive: Receive, asked: Asked[Any], exchange: Exchange[Any], lease: Lease
     ) -> tuple[Answer, str]:
         record: Record = scope["lossmeter.record"]
-        statistics = self.statistics[measure.name]
+        statistics = self.statistics[asked.name]
         with statistics.failure_counted():
             coding = content_coding(scope)
             engine, workers = self.running.ready()
             patience = Patience(scope, record.started, self.running)
             if patience.deadline is not None:
                 patience.require()
-            work = self._work(measure, engine, exchange, coding, lease, patience)
+            work = self._work(asked, engine, exchange, coding, lease, patience)
             try:
                 work.body = await self._body(scope, receive, work)
                 self._began(work, record)
@@ -82,11 +86,11 @@ class Losses:
                 if len(work.body) > work.inline or coding:
                     if len(work.body) <= work.inline:  # what it unpacks to may be much
                         self.admission.require_turn(engine.threads)
-                    kind = (measure.name, exchange.is_json)
+                    kind = (asked, exchange.is_json)
                     answer = await self.admission.run(workers, kind, len(work.body), work.whole)
                 elif (elements := await self._prepared(work)) > INLINE_ELEMENTS:
                     self.admission.require_turn(engine.threads)
-                    answer = await self.admission.run(workers, (measure.name, "elements"), elements, work.later)
+                    answer = await self.admission.run(workers, (asked, "elements"), elements, work.later)
                 else:
                     answer = work.finish()
             except Cancelled:
@@ -99,14 +103,14 @@ class Losses:
         return answer, self._ended(work, record)
 
     def at_once(
-        self, scope: Scope, record: Record, measure: Measure, exchange: Exchange, body: bytes
+        self, scope: Scope, record: Record, asked: Asked[Any], exchange: Exchange[Any], body: bytes
     ) -> tuple[Answer, str] | None:
         """What `_answer` has for a small body that is here whole, in no coding and with no deadline; None where the
         loop is not to do the work now. Raises what that raises; the metrics know nothing of it then."""
         engine, _ = self.running.ready()
         with Lease(self.admission) as lease:
             patience = Patience(scope, record.started, self.running)
-            work = self._work(measure, engine, exchange, "", lease, patience)
+            work = self._work(asked, engine, exchange, "", lease, patience)
             if len(body) > min(work.inline, work.limit[0]) or self._turn_is_full():
                 return None
             self._count_inline()
@@ -120,10 +124,15 @@ class Losses:
         return answer, self._ended(work, record)
 
     def _work(
-        self, measure: Measure, engine: Engine, exchange: Exchange, coding: str, lease: Lease, patience: Patience
+        self,
+        asked: Asked[Any],
+        engine: Engine,
+        exchange: Exchange[Any],
+        coding: str,
+        lease: Lease,
+        patience: Patience,
     ) -> Work:
-        model, most = self.request_models[measure.name], self.settings.max_elements
-        return Work(self.admission, model, most, measure, engine, exchange, coding, lease, patience)
+        return Work(self.admission, asked, engine, exchange, coding, lease, patience)
 
     @staticmethod
     def _began(work: Work, record: Record) -> None:
@@ -133,8 +142,8 @@ class Losses:
 
     def _ended(self, work: Work, record: Record) -> str:
         """Count an answer that is ready. Returns what the header Server-Timing says."""
-        record.samples = work.rows
-        self.statistics[work.measure.name].succeeded(work.spans, record)
+        record.samples = work.samples
+        self.statistics[work.asked.name].succeeded(work.spans, record)
         return work.spans.server_timing()
 
     async def _prepared(self, work: Work) -> int:

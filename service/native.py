@@ -1,5 +1,6 @@
 """/v1: POST /v1/losses/{name}, in JSON or safetensors, and what GET /v1/info answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from service.body import body_limit
 from service.codings import MOST_MEMBERS, PAYS, ZSTD_WINDOW_LOG, accepted
 from service.deadlines import SLOWEST
-from service.exchange import Answer, Exchange, Reply
+from service.exchange import Answer
+from service.loss import Loss
 from service.losses import Losses
 from service.negotiation import JSON, sent_type, wanted_type
 from service.parser import CHUNK_BYTES, MAX_CHUNKS, MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
@@ -27,31 +29,36 @@ from service.wire.writer import require_room
 CHEAPEST = ("zstd", "gzip", "deflate")  # the order in which codings cost time
 
 
+def coding(scope: Scope) -> str:
+    """What a long JSON answer is compressed in, "" for nothing."""
+    taken = accepted(scope)
+    return next((name for name in CHEAPEST if name in taken), "")
+
+
 class Native:
     """The ASGI endpoint of every loss on /v1."""
 
-    def __init__(self, losses: Losses) -> None:
-        self.losses = losses
+    def __init__(self, losses: Losses, measures: Mapping[str, Measure]) -> None:
+        self.losses, self.measures = losses, measures
+        self.asked = {name: losses.asked[name] for name in measures}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Problem or CoreError."""
-        measure = find(scope["path_params"]["name"], self.losses.measures)
+        loss = self.asked[find(scope["path_params"]["name"], self.measures).name]
         record: Record = scope["lossmeter.record"]
-        record.measure = measure.name
-        await self.losses.answer(scope, receive, send, measure, self.exchange(scope, measure))
+        record.measure = loss.name
+        await self.losses.answer(scope, receive, send, loss, self.exchange(scope, loss))
 
-    def exchange(self, scope: Scope, measure: Measure) -> Exchange:
+    def exchange(self, scope: Scope, asked: Loss) -> "LossExchange":
         """How the body of a request is read. Raises Problem."""
-        taken = accepted(scope)
-        coding = next((name for name in CHEAPEST if name in taken), "")
-        return NativeExchange(measure, self.losses.settings, sent_type(scope), wanted_type(scope), coding)
+        settings = self.losses.settings
+        return LossExchange(settings, sent_type(scope), wanted_type(scope), coding(scope), asked.measure)
 
 
 @dataclass(slots=True)
 class NativeExchange:
-    """The body has one media type and the answer another, each JSON or safetensors."""
+    """The body has one media type and the answer another, each JSON or a binary one."""
 
-    measure: Measure
     settings: Settings
     sent: str
     wanted: str
@@ -73,22 +80,32 @@ class NativeExchange:
         """See Exchange. After the header of safetensors, whose length stands in the body, and is a multiple of 8."""
         return 0
 
-    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
+    def json(self, content: bytes) -> Answer:
+        """The answer that JSON is, compressed where that pays."""
+        return Answer(content, JSON, coding=self.coding if len(content) >= PAYS else "")
+
+
+@dataclass(slots=True)
+class LossExchange(NativeExchange):
+    """JSON or safetensors, each way."""
+
+    measure: Measure
+
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], "LossExchange"]:
         """See Exchange."""
         form = json if self.is_json else safetensors
         return form.decode(body, self.measure), self
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """See Reply."""
+        """See LossReply."""
         if per_sample and self.wanted == JSON:
             require_room([samples] * len(self.measure.outputs), self.settings.max_json_bytes)
 
     def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """See Reply."""
+        """See LossReply."""
         if self.wanted != JSON:
             return Answer(safetensors.encode(result, per_sample=per_sample), self.wanted)
-        content = json.encode(result, per_sample=per_sample, limit=self.settings.max_json_bytes)
-        return Answer(content, JSON, coding=self.coding if len(content) >= PAYS else "")
+        return self.json(json.encode(result, per_sample=per_sample, limit=self.settings.max_json_bytes))
 
 
 class Limits(BaseModel):

@@ -1,4 +1,4 @@
-"""POST /v2/models/{name}/infer: the Open Inference Protocol's request for a loss.
+"""POST /v2/models/{name}/infer: the Open Inference Protocol's request for a loss, or for the columns of a report.
 
 Nothing on /v2 is compressed but what this answers, and that only for a client that names exactly one coding: Triton's
 asyncio client asks for compression everywhere, and then cannot read it.
@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.body import body_limit, listed
 from service.codings import accepted
-from service.exchange import Answer, Exchange, Reply
+from service.exchange import Answer
+from service.loss import Loss
 from service.losses import Losses
 from service.negotiation import BYTES, INFERENCE_LENGTH, JSON, require_oip_type
 from service.oip_models import find_model
@@ -26,22 +27,22 @@ CODINGS = ("gzip", "deflate")  # of answers: those that the protocol has
 
 
 class Inference:
-    """The ASGI endpoint of every loss on /v2."""
+    """The ASGI endpoint of every model on /v2."""
 
     def __init__(self, losses: Losses) -> None:
-        self.losses = losses
+        self.losses, self.asked = losses, losses.asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises Problem or CoreError."""
-        measure = find_model(self.losses.measures, **scope["path_params"])
+        model = self.asked[find_model(self.losses.measures, **scope["path_params"]).name]
         record: Record = scope["lossmeter.record"]
-        record.measure = measure.name
-        await self.losses.answer(scope, receive, send, measure, self.exchange(scope, measure))
+        record.measure = model.name
+        await self.losses.answer(scope, receive, send, model, self.exchange(scope, model))
 
-    def exchange(self, scope: Scope, measure: Measure) -> Exchange:
+    def exchange(self, scope: Scope, asked: Loss) -> "OipExchange":
         """How the body of a request is read. Raises Problem."""
         require_oip_type(scope)
-        return OipExchange(measure, self.losses.settings, scope)
+        return OipExchange(asked.measure, self.losses.settings, scope)
 
 
 class OipExchange:
@@ -69,7 +70,7 @@ class OipExchange:
         sent = self.length or ""
         return int(sent) if sent.isascii() and sent.isdigit() and len(sent) < 20 else 0
 
-    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], Reply]:
+    def decode(self, body: bytes | bytearray) -> tuple[dict[str, Any], "OipReply"]:
         """See Exchange."""
         length = oip_request.header_length(self.length, len(body))
         most, setting = body_limit(self.settings, json=True)
@@ -93,11 +94,11 @@ class OipReply:
     seconds: float
 
     def require_room(self, samples: tuple[int, ...], *, per_sample: bool) -> None:
-        """See Reply."""
+        """See LossReply."""
         oip.require_output_room(self.outputs, self.measure, samples, self.limit)
 
     def encode(self, result: Result, *, per_sample: bool) -> Answer:
-        """See Reply."""
+        """See LossReply."""
         content, length = oip.encode(self.id, self.outputs, self.measure, result, self.limit)
         headers = {} if length is None else {INFERENCE_LENGTH: str(length)}
         return Answer(content, JSON if length is None else BYTES, headers, self.coding)

@@ -1,6 +1,7 @@
-"""/v2 but for `infer`: the Open Inference Protocol's descriptions of the losses as models, one generic set of routes.
+"""/v2 but for `infer`: the Open Inference Protocol's descriptions of the models, one generic set of routes.
 
-A loss is a model of one version; its arrays are inputs, its options and choices parameters of a request.
+A loss, or the columns of a report, is a model of one version; its arrays are inputs, its options and choices parameters
+of a request.
 Source: the protocol's REST specification; Triton's extensions model configuration, model repository and statistics.
 """
 
@@ -11,10 +12,9 @@ from typing import Annotated, Any
 from core import __version__
 from core.declare import Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, UnknownMeasure, mistyped
-from core.measures import find
 from fastapi import Depends, FastAPI, Request
 
-from service import openapi
+from service import openapi_parts
 from service.body import read_body
 from service.codings import content_coding
 from service.losses import Losses
@@ -45,19 +45,24 @@ TAGS: list[str | Enum] = ["open inference protocol"]
 
 def find_model(measures: Mapping[str, Measure], name: str, version: str = oip.VERSION) -> Measure:
     """The measure that a model's name and version mean. Raises UnknownMeasure."""
-    found = find(name, measures)
+    if name not in measures:
+        raise UnknownMeasure(f"there is no model called {name[:64]!r}: there are {', '.join(measures)}")
     if version != oip.VERSION:
         raise UnknownMeasure(f"{name} has no version {version[:40]!r}, only {oip.VERSION!r}")
-    return found
+    return measures[name]
 
 
 def _dims(tensor: Tensor) -> list[int]:
     return [-1] * max(1, sum(dim is not ... for dim in tensor.dims))
 
 
+def _sample_dims(measure: Measure) -> list[int]:
+    return _dims(measure.main)[bool(measure.main.row_axis) :]
+
+
 def metadata(measure: Measure) -> ModelMetadata:
     """What a model takes and answers."""
-    datatypes = {Kind.FLOAT: "FP32", Kind.INDEX: "INT64"}
+    datatypes, samples = {Kind.FLOAT: "FP32", Kind.INDEX: "INT64"}, _sample_dims(measure)
     return ModelMetadata(
         name=measure.name,
         versions=[oip.VERSION],
@@ -67,7 +72,7 @@ def metadata(measure: Measure) -> ModelMetadata:
             for tensor in measure.tensors
         ],
         outputs=[
-            TensorMetadata(name=name, datatype=datatype, shape=[-1 if name in measure.outputs else 1])
+            TensorMetadata(name=name, datatype=datatype, shape=samples if name in measure.outputs else [1])
             for name, datatype in oip.outputs(measure).items()
         ],
     )
@@ -136,13 +141,13 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
         """Name, version and extensions of this server."""
         return ServerMetadata(name="lossmeter", version=__version__, extensions=EXTENSIONS)
 
-    @app.get("/v2/health/live", tags=TAGS, responses=openapi.oip_problems(500, 503))
+    @app.get("/v2/health/live", tags=TAGS, responses=openapi_parts.oip_problems(500, 503))
     async def server_live() -> Live:
         """Whether the process answers; not if its card has failed, which only a start anew helps."""
         losses.running.live()
         return Live(live=True)
 
-    @app.get("/v2/health/ready", tags=TAGS, responses=openapi.oip_problems(500, 503))
+    @app.get("/v2/health/ready", tags=TAGS, responses=openapi_parts.oip_problems(500, 503))
     async def server_ready() -> Ready:
         """Whether the graphs are loaded and warmed, and the service is not stopping."""
         losses.running.wanted()
@@ -153,7 +158,7 @@ def _add_server_routes(app: FastAPI, losses: Losses) -> None:
         """What every model has done since the start."""
         return _statistics(losses, losses.measures)
 
-    @app.post("/v2/repository/index", tags=TAGS, responses=openapi.oip_problems(400, 413, 415, 500))
+    @app.post("/v2/repository/index", tags=TAGS, responses=openapi_parts.oip_problems(400, 413, 415, 500))
     async def repository_index(request: Request) -> list[IndexEntry]:
         """Every model; the body is empty or `{"ready": true}`."""
         await _check_index_request(request)
@@ -166,7 +171,7 @@ def _add_model_routes(app: FastAPI, losses: Losses, path: str) -> None:
     more: dict[str, Any] = {
         "include_in_schema": "version" not in path,
         "tags": TAGS,
-        "responses": openapi.oip_problems(404, 500, 503),
+        "responses": openapi_parts.oip_problems(404, 500, 503),
     }
 
     @app.get(path, **more)

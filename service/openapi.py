@@ -1,22 +1,32 @@
-"""The OpenAPI 3.1 document: FastAPI's own of the plain routes, and one typed operation a loss."""
+"""The OpenAPI 3.1 document: FastAPI's own of the plain routes, and one typed operation a loss and a report."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.declare import Measure
+from core.reports.declare import Task
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import oip_documents, schemas
+from service import oip_documents, report_documents, schemas
 from service.guard import PROBES
 from service.negotiation import BYTES, INFERENCE_LENGTH, JSON
 from service.negotiation import SAFETENSORS as SAFETENSORS_TYPE
-from service.problems import KINDS
+from service.openapi_parts import (
+    BINARY,
+    COMPUTED,
+    REF,
+    REQUEST_HEADERS,
+    REQUEST_ID,
+    SAFETENSORS,
+    oip_problems,
+    problems,
+)
 
-REF = "#/components/schemas/{model}"
 DESCRIPTION = """
-Losses of batches of logits and targets, with PyTorch's names and PyTorch's numbers, per sample and reduced.
+Losses of batches of logits and targets, with PyTorch's names and PyTorch's numbers, per sample and reduced. Reports of
+batches: every metric of a task, with scikit-learn's numbers, and a state that merges with others' exactly.
 
 An array is nested lists, or `{"dtype": "float32", "shape": [2, 3], "b64": "..."}`. Non-finite numbers are the strings
 `"NaN"`, `"Infinity"` and `"-Infinity"`, in requests and answers. Unknown fields and duplicate keys are refused.
@@ -25,63 +35,13 @@ Programs send tensors as bytes: safetensors to the same paths, or the Open Infer
 """
 TAGS = [
     {"name": "losses", "description": "One operation a loss."},
+    {"name": "reports", "description": "One operation a task: all its metrics in one pass, and states that merge."},
     {"name": "catalogue", "description": "What there is."},
     {"name": "operations", "description": "How the service is."},
     {"name": "open inference protocol", "description": "The losses as models, for the clients of Triton and KServe."},
 ]
-REQUEST_ID = {"X-Request-ID": {"description": "The request's, or a new one.", "schema": {"type": "string"}}}
-RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 # What any request may meet, whatever it asks: a head or framing that is broken, late, too large or not spoken.
 OF_THE_WIRE = (400, 408, 414, 431, 500, 501, 503, 505)
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The failures of an operation, each a problem document."""
-    content = {"application/problem+json": {"schema": {"$ref": REF.format(model="ProblemDocument")}}}
-    return {
-        str(status): {
-            "description": KINDS[status][1],
-            "headers": REQUEST_ID | (RETRY_AFTER if status == 503 else {}),
-            "content": content,
-        }
-        for status in sorted(statuses)
-    }
-
-
-def oip_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same on /v2, where they are plain JSON."""
-    found = problems(*statuses)
-    for answer in found.values():
-        answer["content"] = {JSON: answer["content"]["application/problem+json"]}
-    return found
-
-
-BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-REQUEST_HEADERS: list[dict[str, Any]] = [
-    {
-        "name": "X-Request-ID",
-        "in": "header",
-        "description": "Echoed in the answer if it is at most 128 visible ASCII characters.",
-        "schema": {"type": "string"},
-    },
-    {
-        "name": "X-Request-Timeout",
-        "in": "header",
-        "description": "Seconds, decimal, in which an answer is of use; after them it is a 503 and work is left.",
-        "schema": {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"},
-    },
-]
-SAFETENSORS = {
-    "schema": BINARY
-    | {
-        "description": "safetensors, under the name application/x-safetensors or this one: arrays under"
-        " the inputs' names, everything else as text in __metadata__."
-    }
-}
-COMPUTED = {
-    "Server-Timing": {"description": "Milliseconds of decode, compute, encode.", "schema": {"type": "string"}},
-    "Lossmeter-Device": {"description": "Device that computed.", "schema": {"type": "string", "enum": ["cpu", "cuda"]}},
-}
 
 
 def _operation(measure: Measure, request: str, answer: str) -> dict[str, Any]:
@@ -187,7 +147,9 @@ def _require_key(made: dict[str, Any]) -> None:
                 operation["responses"] |= refused
 
 
-def document(app: FastAPI, measures: Iterable[Measure], *, guarded: bool = False) -> dict[str, Any]:
+def document(
+    app: FastAPI, measures: Iterable[Measure], tasks: Iterable[Task], *, guarded: bool = False
+) -> dict[str, Any]:
     """The whole document; `guarded` where API keys are set."""
     made = get_openapi(
         title=app.title,
@@ -212,6 +174,7 @@ def document(app: FastAPI, measures: Iterable[Measure], *, guarded: bool = False
     asked, answered = (refs[key]["$ref"] for key in infer)
     made["paths"]["/v2/models/{name}/infer"] = {"post": _infer(asked, answered, INFER_EXAMPLE)}
     made["components"]["schemas"] |= definitions["$defs"]
+    report_documents.add(made, tasks)
     _add_wire_problems(made)
     if guarded:
         _require_key(made)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from core.errors import CoreError, Fault, InvalidInput, UnknownMeasure
+from core.errors import BadState, CoreError, Fault, InvalidInput, UnknownMeasure
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -98,6 +98,8 @@ def from_core(error: CoreError) -> Problem:
     if isinstance(error, InvalidInput):
         first, more = error.faults[0].detail, len(error.faults) - 1
         return Problem(422, first + (f" (and {more} more, see errors)" if more else ""), errors=error.faults)
+    if isinstance(error, BadState):
+        return Problem(422, str(error))
     if isinstance(error, UnknownMeasure):
         return Problem(404, str(error))
     return unavailable(str(error))

@@ -3,11 +3,12 @@
 Tensors are described but not validated here: they arrive as arrays, and `core` checks them.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from core.declare import Choice, Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, missing, mistyped, unknown
-from core.rules import Between
+from core.rules import Between, Inside
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, create_model
 from typing_extensions import TypeAliasType
 
@@ -78,16 +79,18 @@ class ProblemDocument(BaseModel):
 
 def _dims(tensor: Tensor) -> str:
     if tensor.dims == (...,):
-        return "any shape" if tensor.required else "a shape that broadcasts"
+        return "any shape" if tensor.required or tensor.one_of else "a shape that broadcasts"
     return "(" + ", ".join("..." if dim is ... else str(dim) for dim in tensor.dims) + ")"
 
 
-def _field(tensor: Tensor) -> tuple[Any, Any]:
+def tensor_field(tensor: Tensor) -> tuple[Any, Any]:
     """The type and field of an input."""
     bounds: dict[str, Any] = {}
     for rule in tensor.rules:
         if isinstance(rule, Between) and tensor.is_option:
             bounds = {"minimum": rule.low, "maximum": rule.high}
+        elif isinstance(rule, Inside) and tensor.is_option:
+            bounds = {"exclusiveMinimum": rule.low, "exclusiveMaximum": rule.high}
     if tensor.is_option:
         kind = float if tensor.kind is Kind.FLOAT else int
         extra = bounds if tensor.kind is Kind.FLOAT else {"format": "int64", **bounds}
@@ -97,7 +100,7 @@ def _field(tensor: Tensor) -> tuple[Any, Any]:
     array: Any = Numbers | Base64Floats if tensor.kind is Kind.FLOAT else Integers | Base64Integers
     if tensor.required:
         return Annotated[array, SkipValidation], Field(description=" ".join(said))
-    said.append(f"Default: {tensor.default} for each.")
+    said.append("One of several: a request brings one." if tensor.one_of else f"Default: {tensor.default} for each.")
     return Annotated[array, SkipValidation], Field(default_factory=lambda: None, description=" ".join(said))
 
 
@@ -108,25 +111,32 @@ def _choice(choice: Choice) -> tuple[Any, Any]:
     return kind, Field(choice.default, description=choice.doc)
 
 
-def _title(measure: Measure) -> str:
+def title(measure: Measure) -> str:
+    """The names of a measure's models begin with this."""
     return "".join(word.capitalize() for word in measure.name.split("_"))
 
 
+DTYPE: tuple[Any, Any] = (
+    Literal["float32", "float64"],
+    Field("float32", description="What nested lists are read as and computed in. Base64 arrays keep their own."),
+)
 PRESENTATION: dict[str, tuple[Any, Any]] = {
     "per_sample": (bool, Field(True, description="Whether the answer holds the per-sample values.")),
-    "dtype": (
-        Literal["float32", "float64"],
-        Field("float32", description="What nested lists are read as and computed in. Base64 arrays keep their own."),
-    ),
+    "dtype": DTYPE,
 }
+SAYS = {"per_sample": "true or false", "dtype": 'one of "float32", "float64"'}  # of those
 
 
-def request_model(measure: Measure) -> type[BaseModel]:
-    """The body of a request to `measure`."""
-    fields: dict[str, Any] = {tensor.name: _field(tensor) for tensor in measure.inputs}
+def request_model(
+    measure: Measure, more: Mapping[str, tuple[Any, Any]] = PRESENTATION, name: str = ""
+) -> type[BaseModel]:
+    """The body of a request to `measure`, with `more` fields; `name` is that of the model, if not the measure's."""
+    fields: dict[str, Any] = {tensor.name: tensor_field(tensor) for tensor in measure.inputs}
     fields |= {choice.name: _choice(choice) for choice in measure.choices}
-    fields |= PRESENTATION
-    return create_model(f"{_title(measure)}Request", __base__=Closed, __doc__=f"Body: {measure.summary}", **fields)
+    fields |= more
+    return create_model(
+        f"{name or title(measure)}Request", __base__=Closed, __doc__=f"Body: {measure.summary}", **fields
+    )
 
 
 def answer_model(measure: Measure) -> type[BaseModel]:
@@ -150,25 +160,28 @@ def answer_model(measure: Measure) -> type[BaseModel]:
     }
     if measure.outputs[1:]:
         reduced: dict[str, Any] = {name: (maybe, Field()) for name in measure.outputs[1:]}
-        fields["reduced"] = (create_model(f"{_title(measure)}Reduced", **reduced), Field())
-    fields["totals"] = (create_model(f"{_title(measure)}Totals", **totals), Field())
+        fields["reduced"] = (create_model(f"{title(measure)}Reduced", **reduced), Field())
+    fields["totals"] = (create_model(f"{title(measure)}Totals", **totals), Field())
     fields["dtype"] = (Literal["float32", "float64"], Field(description="The type that was computed in."))
-    return create_model(f"{_title(measure)}Answer", __doc__=f"Answer: {measure.summary}", **fields)
+    return create_model(f"{title(measure)}Answer", __doc__=f"Answer: {measure.summary}", **fields)
 
 
-def validate(model: type[BaseModel], measure: Measure, fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields` if every name and scalar type is right: what was sent and no defaults. Raises InvalidInput."""
+def validate(
+    model: type[BaseModel], measure: Measure, fields: dict[str, Any], more: Mapping[str, str] = SAYS
+) -> dict[str, Any]:
+    """`fields` if every name and scalar type is right: what was sent and no defaults. `more` says what those beside
+    the measure's must be. Raises InvalidInput."""
     try:
         model.model_validate(fields)
     except ValidationError as error:
-        raise InvalidInput(_fault(measure, fault) for fault in error.errors(include_url=False)) from None
+        raise InvalidInput(_fault(measure, fault, more) for fault in error.errors(include_url=False)) from None
     return fields
 
 
-def _fault(measure: Measure, fault: Any) -> Fault:
+def _fault(measure: Measure, fault: Any, more: Mapping[str, str]) -> Fault:
     name = str(fault["loc"][0])
     says = {tensor.name: tensor.says for tensor in measure.inputs} | {c.name: c.says for c in measure.choices}
-    says |= {"per_sample": "true or false", "dtype": 'one of "float32", "float64"'}
+    says |= more
     if fault["type"] == "extra_forbidden":
         return unknown(name, measure.name, says)
     if fault["type"] == "missing":

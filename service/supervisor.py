@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from core.measures import MEASURES
+from core.reports.tasks import TASKS
 
 from service.counters import Shared
+from service.merge import NAME as MERGE
 from service.process import START_FAILED
 from service.server import RETIRE
 from service.settings import Settings
@@ -35,7 +37,7 @@ class Supervisor:
     def __init__(self, settings: Settings, sockets: Sequence[socket.socket]) -> None:
         self.settings, self.sockets = settings, sockets
         with not_interrupted():  # it starts a process of multiprocessing's own
-            self.shared = Shared(spawn, Metrics(MEASURES).size, settings.workers)
+            self.shared = Shared(spawn, Metrics([*MEASURES, *TASKS, MERGE]).size, settings.workers)
         self.begin = count()  # the others do when the first is ready: what is wrong is said once
         self.workers: list[Worker] = []
         self.old: list[Worker] = []  # yet to be replaced in a rolling restart

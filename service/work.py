@@ -2,16 +2,12 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import prod
+from typing import Any
 
-from core.check import Batch, prepare
-from core.declare import Measure
 from core.engine import Engine
-from core.reduction import reduce
-from pydantic import BaseModel
 
-from service import schemas
 from service.admission import Admission, Lease
+from service.asked import Asked, Job
 from service.codings import compress, decoded
 from service.exchange import Answer, Exchange, Reply
 from service.memory import LARGE, discard
@@ -21,7 +17,6 @@ from service.statistics import Spans
 # Up to here the loop does it: 0.08 ms less of 0.15 at 64 x 10. JSON may be written so that it is slow to read: 64 KiB
 # of it were found to take 20 ms.
 INLINE_BYTES, INLINE_JSON, INLINE_ELEMENTS = 2**16, 2**14, 2**14
-WRITTEN = 8  # elements that can be computed while one is written as JSON
 
 
 @dataclass(slots=True)
@@ -29,11 +24,9 @@ class Work:
     """One request's way from its body to its answer, in two steps, each on whatever thread."""
 
     admission: Admission
-    model: type[BaseModel]  # of the request
-    most_elements: int
-    measure: Measure
+    asked: Asked[Any]
     engine: Engine
-    exchange: Exchange
+    exchange: Exchange[Any]
     coding: str
     lease: Lease
     patience: Patience
@@ -42,15 +35,13 @@ class Work:
     body: bytes | bytearray = b""
     content: bytes | bytearray = b""  # decompressed
     spans: Spans = field(init=False)  # from when the body is there
-    reply: Reply = field(init=False)
-    per_sample: bool = field(init=False)
-    batch: Batch = field(init=False)
-    rows: int = field(init=False)
+    job: Job = field(init=False)
+    samples: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = self.exchange.limit
         self.inline = INLINE_JSON if self.exchange.is_json else INLINE_BYTES
-        if self.engine.card:
+        if self.engine.card or not self.asked.at_once:
             self.inline = 0  # the loop does not wait for a card
 
     def reserve(self, count: int) -> None:
@@ -69,35 +60,29 @@ class Work:
             body, self.coding, *self.limit, lambda unpacked: self.lease.hold(min(size + unpacked, most))
         )
         del body
-        fields, self.reply = self.exchange.decode(self.content)
-        if self.reply.seconds:
-            self.patience.limit(self.reply.seconds)
+        reply: Reply
+        fields, reply = self.exchange.decode(self.content)
+        if reply.seconds:
+            self.patience.limit(reply.seconds)
             self.patience.require()
-        given = schemas.validate(self.model, self.measure, fields)
-        self.per_sample, dtype = given.pop("per_sample", True), given.pop("dtype", "float32")
+        given = self.asked.validate(fields)
         self.spans.end("decode")
-        self.batch = prepare(self.measure, given, dtype=dtype, max_elements=self.most_elements)
-        plan = self.batch.plan
-        self.reply.require_room(plan.samples, per_sample=self.per_sample)
-        self.lease.hold(plan.result_bytes * (2 if self.per_sample else 1))  # the answer is made beside them
-        written = WRITTEN * prod(plan.samples) if self.per_sample else 0
-        return written + max(array.size for array in self.batch.arrays.values())
+        self.job = self.asked.prepare(given, reply)
+        self.lease.hold(self.job.bytes)
+        return self.job.elements
 
     def finish(self) -> Answer:
         """Compute, reduce, encode, compress. Raises Problem, ClientGone or CoreError."""
-        result = reduce(self.batch, self.engine.per_sample(self.batch, self.patience.over))
+        job = self.job
+        job.compute(self.engine, self.patience.over, self.lease.hold)
         if len(self.content) > LARGE:
             discard(self.content)  # before the answer takes as much again
         self.spans.end("compute")
-        answer = self.reply.encode(result, per_sample=self.per_sample)
-        answer.device = result.device
-        if self.batch.plan.result_bytes > LARGE:
-            for values in result.outputs.values():
-                discard(values)
+        answer = job.encode()
         if answer.coding:
             answer = replace(answer, content=compress(answer.content, answer.coding))
         self.spans.end("encode")
-        self.rows = int(result.totals["count"] + result.totals["ignored"])
+        self.samples = job.samples
         return answer
 
     def later(self) -> Answer:
@@ -119,4 +104,4 @@ class Work:
         """Let go of what is large: an error that was raised here knows this object for as long as it is known."""
         self.body = self.content = b""
         with suppress(AttributeError):
-            del self.batch
+            del self.job

@@ -26,6 +26,20 @@ RESULTS = {
     "calls": [
         {"case": "cross_entropy", "core_ms": 0.02, "torch_ms": 0.01, "ratio": 2.0, "spread": (1.9, 2.1), "goal": 3.0}
     ],
+    "reports": {
+        "requests": [
+            {
+                "case": "binary 5x3, c1",
+                "report_ms": 4.0,
+                "loss_ms": 2.0,
+                "wall": 2.0,
+                "cpu": 2.25,
+                "cpu_spread": (2.0, 2.5),
+                "goal": 2.5,
+            }
+        ],
+        "calls_ms": {"core": 3.0, "scikit-learn": 60.0},
+    },
     "memory": {"idle": 113.4, "largest_body": 45.0},
 }
 
@@ -56,6 +70,8 @@ def test_results_become_tables() -> None:
     text = report.tables(RESULTS)
     assert "| JSON 64x10, c8 | service | 0.100 | 5000 | 3.50 | 3.00 to 4.00 | 0.25 | 4 |" in text
     assert "| cross_entropy | 0.020 | 0.010 | 2.00 | 1.90 to 2.10 | 3.00 |" in text
+    assert "| binary 5x3, c1 | 4.00 | 2.00 | 2.00 | 2.25 | 2.00 to 2.50 | 2.5 |" in text
+    assert "core 3.0 ms, scikit-learn 60.0 ms" in text
     assert "idle 113, largest body 45" in text
 
 

@@ -17,6 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.measures import MEASURES
+from core.reports.tasks import TASKS
 from service.app import create_app
 from service.settings import PREFIX, Settings
 from tests.service.bodies import LENGTH
@@ -58,8 +59,8 @@ def port() -> Iterator[int]:
 
 def test_the_readmes_requests_have_the_readmes_answers(port: int) -> None:
     requests = [block for block in blocks("sh") if block.startswith("curl")]
-    answers = blocks("json")
-    assert len(requests) == len(answers) == 2
+    answers = blocks("json") + blocks("text")
+    assert len(requests) == len(answers) == 3
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     for request, answer in zip(requests, answers, strict=True):
@@ -73,13 +74,28 @@ def test_the_readmes_requests_have_the_readmes_answers(port: int) -> None:
 
 
 def test_the_readmes_python_runs(port: int) -> None:
-    programs = blocks("python")
+    programs = [program for program in blocks("python") if "np.savez" not in program]
     assert len(programs) == 3
     for program in programs:
         command = [sys.executable, "-c", program.replace(":8000", f":{port}")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(".") >= 64  # per_sample
+
+
+def test_the_readmes_files_have_a_report_and_their_halves_the_same(tmp_path: Path) -> None:
+    (writes,) = (program for program in blocks("python") if "np.savez" in program)
+    subprocess.run([sys.executable, "-c", writes], cwd=tmp_path, check=True)
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("lossmeter ")]
+    assert len(commands) == 4
+    reports = []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for command in commands:
+        words = [sys.executable, "-m", "service", *command.split()[1:]]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        reports.append(done.stdout)
+    assert "cross_entropy" in reports[0]
+    assert reports[3] == reports[0]
 
 
 def test_files_that_the_documents_link_to_exist() -> None:
@@ -128,8 +144,9 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 def test_every_input_and_option_of_a_loss_is_in_its_row_of_the_readme() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE)
-    table = {name: text for name, text in rows if not name.upper().startswith(PREFIX)}
-    assert len(table) >= 7
+    table = {name: text for name, text in rows if name in MEASURES}
+    assert set(table) == set(MEASURES)
+    assert set(TASKS) <= {name for name, _ in rows}
     for measure in (MEASURES[name] for name in table):
         for name in set(measure.names) - {"reduction"}:
             assert f"`{name}`" in table[measure.name], (measure.name, name)

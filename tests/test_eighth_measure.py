@@ -71,7 +71,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_one_file_adds_a_measure(tmp_path: Path) -> None:
-    for package in ("core", "service", "tests"):
+    for package in ("core", "offline", "service", "tests"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "core" / "measures" / "toy.py").write_text(TOY)

@@ -91,7 +91,7 @@ def test_a_wheel_is_the_same_bytes_wherever_and_whenever_it_is_built(tmp_path: P
     wheels: list[bytes] = []
     for number, place in enumerate(("one", "another/place")):
         copy, out = tmp_path / place, tmp_path / f"out{number}"
-        for part in ("core", "service", "pyproject.toml", "README.md", "LICENSE"):
+        for part in ("core", "offline", "service", "pyproject.toml", "README.md", "LICENSE"):
             source, put = ROOT / part, shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             put(source, copy / part)
         for file in copy.rglob("*"):

@@ -10,32 +10,55 @@ from core.arguments import Untyped
 from core.declare import Kind, Measure, Tensor
 from core.errors import Fault, InvalidInput, refuse
 from core.reduction import Result
+from core.reports.declare import Labels, Listed, Picks
 from core.rules import Array
 
 from service.problems import malformed
 from service.wire.nested import NON_FINITE, entry_says, is_number, shown
 from service.wire.pieces import read_text
 from service.wire.reader import Document, members, plain
-from service.wire.tables import DTYPE_NAMES, table
+from service.wire.tables import DTYPE_NAMES, NO_LISTS, Lists, table
 from service.wire.tensors import DTYPES, checked_shape, from_bytes, known_dtype
 from service.wire.writer import array, dump, number, require_room, too_long
 
 _NAMES = {name: name for name in DTYPES}
 
 
-def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
-    """The fields of a request by name: the measure's tensors as arrays, the rest as scalars. Raises Problem (400) or
-    InvalidInput; names, options and values are left for others to check."""
-    return read_text(body, lambda document: _fields(document, measure))
+def decode(body: bytes | bytearray, measure: Measure, lists: Lists = NO_LISTS) -> dict[str, Any]:
+    """The fields of a request by name: the measure's tensors as arrays, `lists` as Python's or arrays of integers, the
+    rest as scalars. Raises Problem (400) or InvalidInput; names, options and values are left for others to check."""
+    return read_text(body, lambda document: _fields(document, measure, lists))
 
 
-def _fields(document: Document, measure: Measure) -> dict[str, Any]:
-    tensors = table(measure).tensors
-    fields = {}
+def _fields(document: Document, measure: Measure, lists: Lists) -> dict[str, Any]:
+    tensors = table(measure, lists).tensors
+    fields, listed = {}, {}
     for name, value in members(document.root, "the body").items():
-        fields[name] = _field(document, tensors[name], value) if name in tensors else plain(value)
+        if name in lists:
+            listed[name] = value
+        else:
+            fields[name] = _field(document, tensors[name], value) if name in tensors else plain(value)
+    most = max(map(_size, fields.values()), default=-1)
+    for name, value in listed.items():
+        fields[name] = _listed(document, lists[name], value, most)
     document.refuse_mixed_depth()
     return fields
+
+
+def _size(value: Any) -> int:
+    array = value.array if isinstance(value, Untyped) else value
+    return array.size if isinstance(array, np.ndarray) else -1
+
+
+def _listed(document: Document, listed: Listed, value: Any, most: int) -> Any:
+    """A list or text of a request whose largest array has `most` elements; -1 if it has none, which is wrong."""
+    if isinstance(value, simdjson.Array) and isinstance(listed, Labels):
+        return document.labels(Tensor(listed.name, Kind.INDEX, ("batch",), listed.doc), most) if most >= 0 else []
+    if isinstance(value, simdjson.Array) and isinstance(listed, Picks):
+        return document.entries(listed.name, value, listed.most)
+    if isinstance(value, simdjson.Object) and isinstance(listed, Labels):
+        return _of_base64(document, listed.name, value)
+    return plain(value)
 
 
 def _field(document: Document, tensor: Tensor, value: Any) -> Any:

@@ -36,7 +36,7 @@ def header_length(sent: str | None, size: int) -> int:
         raise malformed(f"{INFERENCE_LENGTH} is {sent[:40]!r}, but must be {says}")
     if int(sent) == 0:
         raise malformed(
-            f"{INFERENCE_LENGTH} is 0, which is for models of a single input, but a loss has two or more:"
+            f"{INFERENCE_LENGTH} is 0, which is for models of a single input, but each here has two or more:"
             " send the JSON header that names them"
         )
     return int(sent)
@@ -62,7 +62,7 @@ def _request(document: Document, tail: memoryview, measure: Measure) -> Request:
     parameters = _parameters(measure, _object(root.get("parameters"), ("parameters",)))
     asked = {name: parameters.pop(name) for name in REQUEST_PARAMETERS if name in parameters}
     binary = asked.get("binary_data_output", False)
-    reduction = parameters.get("reduction", measure.reduction.default)
+    reduction = parameters.get("reduction", table(measure).reduction)
     wanted = _outputs(document, measure, root.get("outputs"), binary, absent_outputs(measure, reduction))
     document.refuse_mixed_depth()
     return Request(fields | parameters, sent, wanted, asked.get("timeout", 0))

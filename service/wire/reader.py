@@ -14,13 +14,14 @@ import numpy as np
 import orjson
 import simdjson
 from core.declare import Kind, Tensor
-from core.errors import Fault, InvalidInput
+from core.errors import Fault, InvalidInput, refuse
 from core.rules import Array
 
 from service.problems import Problem, malformed
 from service.wire.nested import (
     NON_FINITE,
     entry_by_entry,
+    length,
     lists_in,
     numbers,
     rectangular,
@@ -92,6 +93,20 @@ class Document:
             return plain(value)
         self.lists += 1
         return [plain(entry) for entry in islice(value, MOST_AXES + 1)]
+
+    def labels(self, tensor: Tensor, most: int) -> Any:
+        """The list of `tensor`, at the top: of integers as an array, of `most` other scalars at most as Python's."""
+        value = self.root[tensor.name]
+        if numbers(value, Kind.INDEX) is not None:
+            return self.array(tensor, tensor.name)
+        return self.entries(tensor.name, value, most)
+
+    def entries(self, name: str, value: Any, most: int) -> list[Any]:
+        """A list of `most` scalars at most, as a Python list; of what is no scalar only the kind will be named."""
+        self.lists += 1
+        if length(value) > most:
+            raise refuse(name, f"{name} has {length(value)} entries, but at most {most} are possible here")
+        return [plain(entry) for entry in value]
 
     def refuse_mixed_depth(self) -> None:
         """Refuse a list that stands where others have numbers; to be called when every list has been read."""

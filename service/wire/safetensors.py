@@ -1,10 +1,11 @@
 """safetensors bodies: eight bytes of header length, a JSON header, the tensors' bytes. Nothing in it is trusted.
 
-Tensors stand under the names of the inputs, everything else as text in __metadata__: the JSON text of numbers and
-booleans, the bare text of strings.
+Tensors stand under the names of the inputs, everything else as text in __metadata__: the JSON text of numbers, booleans
+and lists, the bare text of strings.
 Source: the format's description in the safetensors repository.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import simdjson
 from core.declare import Measure
 from core.errors import InvalidInput
 from core.reduction import Result
+from core.rules import Array
 
 from service.problems import malformed
 from service.wire.reader import Document, members, plain
-from service.wire.tables import DTYPE_NAMES, Table, table
+from service.wire.tables import DTYPE_NAMES, NO_LISTS, Lists, Table, table
 from service.wire.tensors import checked_shape, from_bytes, known_dtype
 from service.wire.usual import UNUSUAL, Unusual, header, require_keys
 from service.wire.writer import dump, number
@@ -33,19 +35,19 @@ DTYPES = {
         f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
     },
 }
-_ANSWERED = {np.dtype(dtype): name for name, dtype in DTYPES.items() if dtype in ("float32", "float64")}
+_ANSWERED = {np.dtype(dtype): name for name, dtype in DTYPES.items() if dtype in ("float32", "float64", "int64")}
 ALIGNMENT = 8
 
 
-def decode(body: bytes | bytearray, measure: Measure) -> dict[str, Any]:
-    """The fields of a request by name: tensors as views of `body`, the rest as scalars. Raises Problem (400) or
-    InvalidInput; names, options and values are left for others to check."""
+def decode(body: bytes | bytearray, measure: Measure, lists: Lists = NO_LISTS) -> dict[str, Any]:
+    """The fields of a request by name: tensors as views of `body`, the rest as scalars and `lists`. Raises Problem
+    (400) or InvalidInput; names, options and values are left for others to check."""
     start = _tensors_start(body)
-    text, tensors = body[8:start], memoryview(body)[start:]
+    text, tensors, known = body[8:start], memoryview(body)[start:], table(measure, lists)
     try:
-        return _usual(text, tensors, table(measure))
+        return _usual(text, tensors, known)
     except UNUSUAL:
-        return _with_care(text, tensors, measure)
+        return _with_care(text, tensors, known)
 
 
 def _usual(text: bytes | bytearray, tensors: memoryview, known: Table) -> dict[str, Any]:
@@ -70,14 +72,14 @@ def _usual(text: bytes | bytearray, tensors: memoryview, known: Table) -> dict[s
     return fields
 
 
-def _with_care(text: bytes | bytearray, tensors: memoryview, measure: Measure) -> dict[str, Any]:
+def _with_care(text: bytes | bytearray, tensors: memoryview, known: Table) -> dict[str, Any]:
     try:
         document = Document(text, "the header")
     except InvalidInput as error:
         raise malformed(str(error)) from None
     entries = members(document.root, "the header")
     said = _members(entries.pop(METADATA), METADATA, None) if METADATA in entries else {}
-    fields = _scalars(said, table(measure))
+    fields = _scalars(said, known)
     spans = []
     for name, value in entries.items():
         entry = _members(value, name, {"dtype", "shape", "data_offsets"})
@@ -140,17 +142,18 @@ def _scalars(found: dict[str, Any], known: Table) -> dict[str, Any]:
     for name, text in found.items():
         if not isinstance(text, str) and "\0" not in name:  # whose text is not read: no field is called so
             raise malformed(f"{name[:64]} in {METADATA} is no string")
-        fields[name] = text if name in known.words else _scalar(text)
+        fields[name] = text if name in known.words else _scalar(text, listed=name in known.lists)
     return fields
 
 
-def _scalar(text: str) -> Any:
-    """The number or boolean that `text` spells, else the text, which others will name in an error."""
+def _scalar(text: str, *, listed: bool) -> Any:
+    """The number, boolean, or list if there may be one, that `text` spells, else the text, which others will name in
+    an error."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    return value if isinstance(value, bool | int | float) else text
+    return value if isinstance(value, bool | int | float) or (listed and isinstance(value, list)) else text
 
 
 def encode(result: Result, *, per_sample: bool) -> bytes:
@@ -162,6 +165,11 @@ def encode(result: Result, *, per_sample: bool) -> bytes:
     if result.reduced:
         metadata["reduced"] = str(dump({name: number(value) for name, value in result.reduced.items()}), "utf-8")
     metadata["totals"] = str(dump({name: number(total) for name, total in result.totals.items()}), "utf-8")
+    return write(arrays, metadata)
+
+
+def write(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """Tensors by name, and texts."""
     header: dict[str, Any] = {METADATA: metadata}
     reached = 0
     for name, values in arrays.items():

@@ -53,17 +53,24 @@ def _lists(values: Array) -> bytes:
     return b"".join(joined)
 
 
-def require_room(shapes: Iterable[tuple[int, ...]], limit: int) -> None:
-    """Raise Problem (422) if arrays of these shapes cannot be written in `limit` bytes, however short their numbers."""
-    least = 0
+PER_SAMPLE = "ask for a binary answer (safetensors, or binary outputs on /v2), or for none with per_sample false"
+
+
+def least(shapes: Iterable[tuple[int, ...]]) -> int:
+    """How many bytes arrays of these shapes take at least, however short their numbers."""
+    found = 0
     for shape in shapes:
         lists = sum(math.prod(shape[:depth]) for depth in range(len(shape)))
-        least += math.prod(shape) * len("0.0,") + lists * len("[]")
-    if least > limit:
-        raise too_long(limit)
+        found += math.prod(shape) * len("0.0,") + lists * len("[]")
+    return found
 
 
-def too_long(limit: int) -> Problem:
+def require_room(shapes: Iterable[tuple[int, ...]], limit: int, advice: str = PER_SAMPLE) -> None:
+    """Raise Problem (422) if arrays of these shapes cannot be written in `limit` bytes."""
+    if least(shapes) > limit:
+        raise too_long(limit, advice)
+
+
+def too_long(limit: int, advice: str = PER_SAMPLE) -> Problem:
     """The answer's JSON has more than `limit` bytes."""
-    advice = "ask for a binary answer (safetensors, or binary outputs on /v2), or for none with per_sample false"
     return Problem(422, f"the answer's lists would pass {limit} bytes, the limit MAX_JSON_BYTES: {advice}")

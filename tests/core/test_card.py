@@ -21,9 +21,11 @@ from core.dtypes import BFLOAT16
 from core.engine import Engine
 from core.errors import Cancelled, DeviceFailed, OutOfMemory
 from core.measures import MEASURES, find
+from core.reports.columns import COLUMNS
 from core.variants import DTYPES, FOLDER, WIDENED, Variant, manifest, variants
 from tests import inputs
 from tests.core.host_card import HostRuntime, engine_on
+from tests.core.reports import scores
 from tests.oracle.compare import TOLERANCE, close
 
 PLAIN = "cross_entropy.without_weight.without_label_smoothing"
@@ -248,13 +250,16 @@ def test_what_idle_lanes_hold_is_given_back_before_a_batch_is_refused(monkeypatc
 
 def test_within_a_limit_every_measure_has_room_after_every_other() -> None:
     runtime = HostRuntime()
-    with engine_on(runtime, MEASURES.values(), memory_bytes=2**28, threads=1) as on_card:
+    with engine_on(runtime, [*MEASURES.values(), *COLUMNS.values()], memory_bytes=2**28, threads=1) as on_card:
         assert on_card.card is not None
         samples = on_card.card.block_elements * LANES // 50
         for dtype in ("float64", "bfloat16"):
             for measure in MEASURES.values():
                 given = request(measure, samples, dtype, classes=50)
                 assert on_card.compute(measure, given).totals["count"]
+            for measure in (one for union in COLUMNS.values() for one in union.concrete):
+                fields = scores.batch(measure, np.random.default_rng(1), samples, 50, "float32")
+                assert on_card.compute(measure, fields).totals["count"]
         assert runtime.held <= 2**27
 
 

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 import core.engine
+import core.feeds
 from core.check import prepare
 from core.declare import Measure
 from core.engine import Engine
@@ -132,7 +133,7 @@ def test_what_a_graph_can_take_as_it_is_is_not_copied() -> None:
     logits.flags.writeable = False  # as the bytes of a body may be
     batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": targets})
     for block in plan(batch.plan.computed, 4):
-        feeds = core.engine.feeds(batch, block)
+        feeds = core.feeds.feeds(batch, block)
         assert np.shares_memory(feeds["logits"], logits)
         assert np.shares_memory(feeds["targets"], targets)
         assert feeds["logits"].shape == (4, 3)
@@ -147,7 +148,7 @@ def test_every_thread_has_blocks_that_need_no_padding(engine: Engine, shape: tup
     batch = prepare(MEASURES["cross_entropy"], {"logits": logits, "targets": np.zeros(shape[0], int)})
     planned = plan(batch.plan.computed, *engine._block(batch.plan, *shape))
     assert len(planned) == blocks
-    assert all((block.stop - block.start) % core.engine.PAD_ROWS[batch.plan.dtype] == 0 for block in planned)
+    assert all((block.stop - block.start) % core.feeds.PAD_ROWS[batch.plan.dtype] == 0 for block in planned)
 
 
 def test_elements_are_added_up_block_by_block(engine: Engine, measure: Measure) -> None:

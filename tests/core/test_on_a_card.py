@@ -12,7 +12,9 @@ from core.errors import DeviceUnavailable, OutOfMemory
 from core.exact import exact_sum
 from core.measures import MEASURES, find
 from core.on_device import compute
+from core.reports.columns import COLUMNS
 from tests import inputs
+from tests.core.reports import scores
 from tests.oracle import golden
 from tests.oracle.compare import TOLERANCE, answer, close, difference
 
@@ -21,7 +23,7 @@ from tests.oracle.compare import TOLERANCE, answer, close, difference
 def card() -> Iterator[Engine]:
     """An engine on a card."""
     try:
-        made = Engine(MEASURES.values(), device="cuda")
+        made = Engine([*MEASURES.values(), *COLUMNS.values()], device="cuda")
     except DeviceUnavailable as error:
         pytest.skip(str(error))
     yield made
@@ -52,6 +54,17 @@ def test_values_are_the_cpus_but_for_rounding_and_sums_are_exact(
     found, same = card.compute(measure, fields | more), engine.compute(measure, fields | more)
     assert close(found.outputs["per_sample"], same.outputs["per_sample"], *TOLERANCE[found.dtype.name])
     assert found.totals["sum"] == exact_sum(found.outputs["per_sample"].ravel())
+
+
+@pytest.mark.parametrize("union", COLUMNS.values(), ids=lambda union: union.name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_are_the_references(card: Engine, union: Measure, dtype: str) -> None:
+    rng = np.random.default_rng(9)
+    for measure in union.concrete:
+        for samples, size in ((1, 1), (7, 2), (3000, 10), (500, 1000), (30, 33_000)):
+            fields = scores.batch(measure, rng, samples, size, dtype)
+            scores.check(card, measure, fields, dtype)
+            scores.check(card, measure, scores.spoil(measure, rng, fields), dtype)
 
 
 @pytest.mark.parametrize("classes", [7, 1500])

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.measures import MEASURES
 from tests import inputs
+from tests.fuzz.reports import report_seeds
 from tests.service.bodies import LENGTH
 from tests.service.carriers import CARRIERS, Body, carry
 from tests.service.codings import COMPRESS
@@ -32,6 +33,7 @@ WORDS = [
         "name",
     ),
     *("__metadata__", "parameters", "binary_data_size", "binary_data", "shared_memory_region", "timeout", "per_sample"),
+    *("ids", "groups", "top_k", "metrics", "shard", "states", "state", "columns", "probabilities", "averages", "auroc"),
 ]
 HEADERS = {
     LENGTH: ["0", "1", "-1", "+5", "99999999999999999999", "", "x", "1.5", "٣", "8, 8"],
@@ -52,6 +54,11 @@ HEADERS = {
 
 
 def seeds(seed: int) -> list[Body]:
+    """Good requests for losses and for reports, small."""
+    return loss_seeds(seed) + report_seeds(seed)
+
+
+def loss_seeds(seed: int) -> list[Body]:
     """A good request of every loss in every form, small."""
     rng = np.random.default_rng(seed)
     found = []
@@ -85,7 +92,10 @@ def mutated(bodies: list[Body], rng: random.Random) -> Body:
 
 def _in_its_json(body: Body, rng: random.Random) -> Body:
     """`body` with a node of its JSON changed, and the lengths of the JSON told truly, so that more of it is read."""
-    start = 8 if "safetensors" in body.headers.get("Content-Type", "") else 0
+    kind = body.headers.get("Content-Type", "")
+    if kind == "application/octet-stream":  # states, which have none
+        return replace(body, content=flipped_or_cut(body.content, body.content, rng))
+    start = 8 if "safetensors" in kind else 0
     said = int.from_bytes(body.content[:8], "little") if start else int(body.headers.get(LENGTH, len(body.content)))
     document = json.loads(body.content[start : start + said])
     for _ in range(rng.randrange(1, 3)):

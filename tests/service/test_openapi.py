@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from core.declare import Choice, Measure, Tensor
 from core.measures import MEASURES
+from core.reports.tasks import TASKS
 from core.rules import Between
 from tests import inputs
 from tests.service.conftest import JSON, b64
@@ -96,7 +97,8 @@ def test_every_route_and_no_other_is_in_the_document(document: Document) -> None
     plain = {"/v1/losses", "/v1/losses/{name}", "/v1/losses/{name}/graph", "/v1/info", "/livez", "/readyz", "/metrics"}
     models = {f"/v2/models/{{name}}{more}" for more in ("", "/ready", "/config", "/stats", "/infer")}
     server = {"/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/v2/repository/index"}
-    assert set(document["paths"]) == plain | models | server | {f"/v1/losses/{name}" for name in MEASURES}
+    reports = {"/v1/reports", "/v1/reports/{name}", "/v1/reports/merge"} | {f"/v1/reports/{name}" for name in TASKS}
+    assert set(document["paths"]) == plain | models | server | reports | {f"/v1/losses/{name}" for name in MEASURES}
 
 
 def test_every_operation_says_what_any_request_may_meet(document: Document) -> None:

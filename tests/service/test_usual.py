@@ -11,7 +11,7 @@ from core.errors import InvalidInput
 from core.measures import find
 from service.problems import Problem
 from service.wire import oip_plain, oip_request, safetensors
-from service.wire.tables import Table
+from service.wire.tables import Table, table
 from service.wire.tensors import COPIED, from_bytes
 from tests.service import carriers
 from tests.service.bodies import LENGTH
@@ -159,7 +159,7 @@ def test_both_ways_come_to_the_same(place: int, cut: int, put: str) -> None:
     at = 9 + place % (length - 9)
     header = body[8:at] + put.encode() + body[at + cut : length]
     short = outcome(safetensors.decode, len(header).to_bytes(8, "little") + header + body[length:], MEASURE)
-    assert short == outcome(safetensors._with_care, header, memoryview(body)[length:], MEASURE)
+    assert short == outcome(safetensors._with_care, header, memoryview(body)[length:], table(MEASURE))
 
 
 def test_a_header_is_read_once_for_a_measure_and_not_kept_with_an_id(monkeypatch: pytest.MonkeyPatch) -> None:

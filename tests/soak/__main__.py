@@ -36,6 +36,11 @@ ROWS = {
         ("pytest", "tests/oracle", "-m", "oracle", "-s", "-q", "-p", "no:randomly"),
         {"ORACLE_CASES": "1000000"},
     ),
+    "reports": Row(
+        "10,000 random reports a task beside scikit-learn, SciPy, PyTorch and torchmetrics",
+        ("pytest", "tests/oracle/test_reports_oracle.py", "-m", "oracle", "-s", "-q", "-p", "no:randomly"),
+        {"REPORTS_CASES": "10000"},
+    ),
     "bodies": Row("200,000 mutated bodies", ("tests.fuzz", "200000")),
     "wire": Row("A million mutated requests over sockets", ("tests.fuzz.wire", "1000000")),
     "decoders": Row("Decoders, fuzzed by coverage", ("tests.fuzz.coverage_guided", "10000000")),

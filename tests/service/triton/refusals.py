@@ -131,13 +131,13 @@ REFUSALS = {
     "media type": Refusal(415, "'text/plain'", more={"headers": {"Content-Type": "text/plain"}}),
 }
 NOT_THERE = [  # a method of the client, its arguments, and the status, request and reason of the refusal
-    ("get_model_metadata", ["no"], 404, "GET /v2/models/no", "there is no loss called 'no'"),
+    ("get_model_metadata", ["no"], 404, "GET /v2/models/no", "there is no model called 'no'"),
     ("get_model_metadata", ["é b?"], 404, "GET /v2/models/%C3%A9%20b%3F", "'é b?'"),
     ("get_model_metadata", ["kl_div", "2"], 404, "GET /v2/models/kl_div/versions/2", "kl_div has no version '2'"),
-    ("get_model_config", ["no"], 404, "GET /v2/models/no/config", "there is no loss called 'no'"),
+    ("get_model_config", ["no"], 404, "GET /v2/models/no/config", "there is no model called 'no'"),
     ("get_model_config", ["kl_div", "0"], 404, "GET /v2/models/kl_div/versions/0/config", "has no version '0'"),
     ("get_inference_statistics", ["kl_div", "01"], 404, "GET /v2/models/kl_div/versions/01/stats", "version '01'"),
-    ("get_inference_statistics", ["no"], 404, "GET /v2/models/no/stats", "there is no loss called 'no'"),
+    ("get_inference_statistics", ["no"], 404, "GET /v2/models/no/stats", "there is no model called 'no'"),
     ("get_model_metadata", ["kl_div/infer"], 405, "GET /v2/models/kl_div/infer", "it takes POST"),
     ("load_model", ["kl_div"], 404, "POST /v2/repository/models/kl_div/load", "there is nothing at /v2/rep"),
     ("unload_model", ["kl_div"], 404, "POST /v2/repository/models/kl_div/unload", "there is nothing at /v2/rep"),

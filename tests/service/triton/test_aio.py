@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 from core.declare import Measure
 from core.engine import Engine
 from core.measures import MEASURES
+from core.reports.tasks import TASKS
 from tests.service.bodies import BATCH, LOGITS, TARGETS
 from tests.service.triton.refusals import NOT_THERE, REFUSALS, Refusal, refused
 from tests.service.triton.requests import (
@@ -76,8 +77,8 @@ def test_metadata_is_never_compressed(address: str) -> None:
         "weight": True,
     }
     assert config["max_batch_size"] == 0
-    assert [entry["name"] for entry in statistics["model_stats"]] == list(MEASURES)
-    assert index == [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in MEASURES]
+    assert [entry["name"] for entry in statistics["model_stats"]] == [*MEASURES, *TASKS]
+    assert index == [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in [*MEASURES, *TASKS]]
 
 
 def test_live_and_ready(address: str) -> None:

@@ -8,7 +8,10 @@ from tritonclient.utils import InferenceServerException
 
 from core.declare import Measure
 from core.measures import MEASURES
+from core.reports.tasks import TASKS
 from tests.service.triton.requests import PATH, document, exchange, random_fields, tensors
+
+MODELS = [*MEASURES, *TASKS]
 
 
 def test_the_server_is_live_and_ready_and_says_what_it_is(address: str, triton: Any) -> None:
@@ -68,9 +71,9 @@ def test_the_configuration_marks_what_is_optional(triton: Any, measure: Measure)
         ]
 
 
-def test_the_index_names_every_loss(triton: Any) -> None:
+def test_the_index_names_every_model(triton: Any) -> None:
     index = triton.get_model_repository_index()
-    assert index == [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in MEASURES]
+    assert index == [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in MODELS]
 
 
 def test_statistics_grow_by_what_was_asked(triton: Any, measure: Measure) -> None:
@@ -94,7 +97,7 @@ def test_statistics_grow_by_what_was_asked(triton: Any, measure: Measure) -> Non
         assert new["count"] == old["count"] + more, name
         assert (new["ns"] > old["ns"]) is bool(more), name
     whole = triton.get_inference_statistics()["model_stats"]
-    assert [entry["name"] for entry in whole] == list(MEASURES)
+    assert [entry["name"] for entry in whole] == MODELS
     assert after in whole
 
 

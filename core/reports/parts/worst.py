@@ -1,0 +1,121 @@
+"""The samples with the largest losses. NaN is worse than any; equal ones are in the order of their names."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from core.errors import BadState
+from core.reports.parts import ids as names
+from core.reports.parts.codec import Reader, Writer
+from core.reports.parts.ids import Id, Ids
+from core.rules import Array
+
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample, and more of what is known of it."""
+
+    id: Id
+    loss: float
+    extras: tuple[Number, ...]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """What entries are sorted by: the worst first. Only the same entry twice has the same."""
+        nan = math.isnan(self.loss)
+        return not nan, 0.0 if nan else -self.loss, self.id, *map(_order, (0.0 if nan else self.loss, *self.extras))
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """At most `most` entries, the worst first."""
+
+    most: int
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def of(cls, most: int, losses: Array, ids: Ids, extras: list[Array]) -> "Worst":
+        """The worst of samples with `losses` (n,) and their names, with `extras` (n,) of each."""
+        if not most or not losses.size:
+            return cls(most)
+        badness = np.where(np.isnan(losses), np.inf, losses.astype(np.float64))
+        chosen = np.arange(losses.size)
+        if losses.size > most:
+            last = np.partition(badness, losses.size - most)[losses.size - most]
+            if last == np.inf:  # NaN before infinity
+                nan = np.isnan(losses)
+                surely, equal = nan, np.isposinf(badness) & ~nan
+            else:
+                surely, equal = badness > last, badness == last
+            signs = np.signbit(np.where(np.isnan(losses), 0, losses))
+            chosen = _chosen(surely, equal, most, ids, [signs, *extras])
+        made = (
+            Entry(ids.at(place), float(losses[place]), tuple(extra[place].item() for extra in extras))
+            for place in chosen.tolist()
+        )
+        return cls(most, tuple(sorted(made, key=lambda entry: entry.order)))
+
+    def __add__(self, other: "Worst") -> "Worst":
+        both = sorted((*self.entries, *other.entries), key=lambda entry: entry.order)
+        return Worst(self.most, tuple(both[: self.most]))
+
+    def write(self, writer: Writer) -> None:
+        """How many, and each."""
+        writer.u32(len(self.entries))
+        for entry in self.entries:
+            names.write(writer, entry.id)
+            writer.f64(entry.loss)
+            for extra in entry.extras:
+                writer.u8(isinstance(extra, float))
+                writer.f64(extra) if isinstance(extra, float) else writer.i64(extra)
+
+    @classmethod
+    def read(cls, reader: Reader, most: int, extras: int) -> "Worst":
+        """What `write` wrote, with so many `extras` each. Raises BadState."""
+        count = reader.u32()
+        if count > most:
+            raise BadState(f"the state lists {count} of the worst samples, but at most {most} are wanted")
+        entries = tuple(
+            Entry(names.read(reader), reader.f64(), tuple(_number(reader) for _ in range(extras))) for _ in range(count)
+        )
+        if any(second.order < first.order for first, second in pairwise(entries)):
+            raise BadState("the state's worst samples are not in order")
+        return cls(most, entries)
+
+
+def _order(value: Number) -> tuple[bool, bool, Number, bool]:
+    """What numbers are sorted by: none is equal to another, and NaN is the last."""
+    nan = value != value
+    return isinstance(value, float), nan, 0 if nan else value, not nan and math.copysign(1, value) < 0
+
+
+def _chosen(surely: Array, equal: Array, most: int, ids: Ids, further: list[Array]) -> Array:
+    """All of the samples that are `surely` among the worst, and as many of the `equal` ones as there is room for."""
+    first = np.flatnonzero(surely)
+    if len(first) >= most:  # only where these are all NaN
+        return _first(first, most, ids, further)
+    return np.concatenate([first, _first(np.flatnonzero(equal), most - len(first), ids, further)])
+
+
+def _first(among: Array, count: int, ids: Ids, further: list[Array]) -> Array:
+    """The `count` of the samples `among` these that are named first; of one name, by the `further` columns."""
+    before, tied = ids.least(among, count)
+    room = count - len(before)
+    if len(tied) > room:
+        tied = tied[np.lexsort([key for column in reversed(further) for key in _keys(column[tied])])[:room]]
+    return np.concatenate([before, tied])
+
+
+def _keys(values: Array) -> tuple[Array, Array]:
+    """What lexsort sorts by, the second first, as `_order` does."""
+    with np.errstate(invalid="ignore"):
+        return np.signbit(values) & ~np.isnan(values) if values.dtype.kind == "f" else values < 0, values
+
+
+def _number(reader: Reader) -> Number:
+    return reader.f64() if reader.flag() else reader.i64()

@@ -1,0 +1,82 @@
+"""Reports as JSON and as safetensors: documents whose arrays are written without becoming Python lists."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from core.rules import Array
+
+from service.problems import Problem
+from service.wire import safetensors
+from service.wire.writer import array, dump, least, number, require_room, too_long
+
+ADVICE = (
+    "ask for fewer groups, worst, bins or averages (per_class), or for columns, confusion and state in a binary answer"
+)
+MOST_TEXT = 10**8  # bytes that readers of safetensors take as a header
+
+
+@dataclass(slots=True)
+class Found:
+    """What a report answers: the `document` of core.reports.report, "" as `dtype` if there is none; the columns and
+    the state where they are wanted."""
+
+    document: dict[str, Any]
+    dtype: str
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    state: bytes | None = None
+
+
+def to_json(found: Found, limit: int) -> bytes:
+    """One JSON object. Raises Problem (422) where it would have more than `limit` bytes."""
+    size = len(found.state or b"")
+    require_room([*_shapes(found.document), *_shapes(found.columns), (size // 3,)], limit, ADVICE)
+    answer = _plain(found.document)
+    if found.columns:
+        answer["columns"] = _plain(found.columns)
+    if found.state is not None:
+        answer["state"] = _text(found.state)
+    text = dump(answer | {"dtype": found.dtype})
+    if len(text) > limit:
+        raise too_long(limit, ADVICE)
+    return text
+
+
+def to_safetensors(found: Found) -> bytes:
+    """The columns as tensors, everything else as text in the metadata: `report` and `dtype`, and the state's base64.
+    Raises Problem (422) where the report is too long for a header."""
+    size = least(_shapes(found.document))
+    if size <= MOST_TEXT:
+        said = {"report": str(dump(_plain(found.document)), "utf-8"), "dtype": found.dtype}
+        if found.state is not None:
+            said["state"] = _text(found.state)
+        size = sum(map(len, said.values()))
+    if size > MOST_TEXT:
+        raise Problem(422, f"the report would pass {MOST_TEXT} bytes, the most of a header of safetensors: {ADVICE}")
+    return safetensors.write(found.columns, said)
+
+
+def _shapes(value: Any) -> Iterator[tuple[int, ...]]:
+    """The shapes of the arrays in a document."""
+    if isinstance(value, np.ndarray):
+        yield value.shape
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from _shapes(entry)
+
+
+def _plain(value: Any) -> Any:
+    """What orjson writes as `value`."""
+    if isinstance(value, np.ndarray):
+        return array(np.ascontiguousarray(value)) if value.ndim else number(value[()])
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return number(value) if isinstance(value, float | np.floating) else value
+
+
+def _text(state: bytes) -> str:
+    return str(base64.b64encode(state), "ascii")
