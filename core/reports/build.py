@@ -1,6 +1,7 @@
 """Parts that several tasks have: moments of a column, counts, histograms, the worst samples."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,19 +61,27 @@ def moments(
     w**2 x and of w**2 x**2, with x the value of `column`; `by_element`, w is the sample's weight times how many
     elements (labels, tokens) it has."""
 
-    def of(samples: Samples) -> ExactSums:
-        return three_moments(column(samples), element_weight(samples) if by_element else samples.weight)
+    def weighed(samples: Samples) -> tuple[Array, Array | None]:
+        return column(samples), element_weight(samples) if by_element else samples.weight
 
-    return sums(name, doc, lambda spec: 3, of, kept, anything)
+    made = sums(name, doc, lambda spec: 3, lambda samples: three_moments(*weighed(samples)), kept, anything)
+    return replace(made, products=lambda samples: _three_products(*weighed(samples)))
+
+
+def _three_products(column: Array, weight: Array | None) -> list[Array]:
+    """w x, w**2 x and w**2 x**2."""
+    values = np.asarray(column, np.float64)
+    if weight is None:
+        return [values, values, values * values]
+    return [weight * values, weight * weight * values, weight * weight * values * values]
 
 
 def three_moments(column: Array, weight: Array | None) -> ExactSums:
     """The sums of w x, of w**2 x and of w**2 x**2."""
-    values = np.asarray(column, np.float64)
+    products = _three_products(column, weight)
     if weight is None:
-        first = ExactSums.of(column, None, 1)  # of float32 in half the time
-        return ExactSums.joined([first, first, ExactSums.of(values * values, None, 1)])
-    products = (weight * values, weight * weight * values, weight * weight * values * values)
+        once = ExactSums.of(column, None, 1)  # of float32 in half the time
+        return ExactSums.joined([once, once, ExactSums.of(products[2], None, 1)])
     return ExactSums.joined([ExactSums.of(product, None, 1) for product in products])
 
 

@@ -81,7 +81,8 @@ class Content(Protocol):
 class Part:
     """One part of a task's state: what there is without any sample, what a batch adds, and how it is read.
 
-    `kept` says for which options there is such a part at all.
+    `kept` says for which options there is such a part at all. A part that has `products` of samples, (rows, samples),
+    is made of the sums of those rows; those of several parts are added up together.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Part:
     of: Callable[[Samples], Any]
     read: Callable[[Reader, Spec], Any]
     kept: Callable[[Spec], bool] = lambda spec: True
+    products: Callable[[Samples], list[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,25 @@
 """The state of a report: what is kept of samples, and how states merge, to the same bits in any order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from core.errors import BadState
+from core.exact import exact_rows
 from core.reduction import Values
-from core.reports.declare import Task
+from core.reports.declare import Part, Task
 from core.reports.options import most_groups
 from core.reports.parts.coverage import Coverage
+from core.reports.parts.exact_sums import ExactSums
 from core.reports.prepare import Job
 from core.reports.samples import Samples
 from core.reports.spec import Spec
 from core.reports.tally import Tally
 
+FEW = 2**14  # samples up to which a call of NumPy's takes longer than what it does
 EVERYONE = ""  # the label of the samples of a report without groups
 
 Parts = Mapping[str, Any]
@@ -72,8 +76,17 @@ def gather(job: Job, values: Values) -> State:
 def _gathered(job: Job, samples: Samples) -> State:
     coverage = Coverage.of(job.shard, job.first, job.first + job.size) if job.shard or not job.named else Coverage()
     kept = list(job.task.kept(job.spec))
-    groups = {label: {part.name: part.of(one) for part in kept} for label, one in _by_group(job, samples)}
+    groups = {label: _parts(kept, one) for label, one in _by_group(job, samples)}
     return State(job.task, job.spec, coverage, groups)
+
+
+def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
+    """The parts of a state that `samples` make. Of few samples all products are added up together."""
+    rows = {part.name: part.products(samples) for part in kept if part.products and samples.size <= FEW}
+    products = [row for some in rows.values() for row in some]
+    totals = iter(exact_rows(np.array(products, np.float64).reshape(len(products), samples.size)))
+    summed = {name: ExactSums.of_totals(list(islice(totals, len(some)))) for name, some in rows.items()}
+    return {part.name: summed[part.name] if part.name in summed else part.of(samples) for part in kept}
 
 
 def _by_group(job: Job, samples: Samples) -> Iterable[tuple[str, Samples]]:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import core.exact
-from core.exact import ExactSum, exact_sum
+from core.exact import ExactSum, exact_rows, exact_sum
 
 finite64 = hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=False, allow_infinity=False))
 finite32 = hnp.arrays(
@@ -109,3 +109,24 @@ def test_losses_are_added_up_without_a_second_look(monkeypatch: pytest.MonkeyPat
     assert looks == [100_000] * 2
     exact_sum(np.append(values, np.float32(1e-9)))
     assert len(looks) > 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 1000, 2**15, 2**15 + 1])
+def test_rows_have_the_sums_that_each_has_alone(count: int) -> None:
+    rng = np.random.default_rng(count)
+    wild = rng.normal(size=count) * 2.0 ** rng.integers(-1000, 890, count)
+    rows = np.array(
+        [wild, np.zeros(count), rng.exponential(size=count), -np.abs(wild), rng.normal(size=count) * 5e-324]
+    )
+    assert exact_rows(rows) == [ExactSum.of(row) for row in rows]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+def test_rows_with_a_value_that_is_odd_have_their_sums(odd: float) -> None:
+    rows = np.random.default_rng(1).normal(size=(3, 50))
+    rows[1, 7] = odd
+    assert exact_rows(rows) == [ExactSum.of(row) for row in rows]
+
+
+def test_no_rows_have_no_sums() -> None:
+    assert exact_rows(np.zeros((0, 5))) == []

@@ -51,23 +51,25 @@ class ExactSums:
         """Sums of float32 or float64 `values` (n,): each is added to the sum that `index` (n,) says, or all of them to
         the only one."""
         if index is None:
-            return cls._of_total(ExactSum.of(values))
+            return cls.of_totals([ExactSum.of(values)])
         found = cls.zeros(size)
         for start in range(0, len(values), _PARTS):
             found += cls._of_some(values[start : start + _PARTS], index[start : start + _PARTS], size)
         return found
 
     @classmethod
-    def _of_total(cls, total: ExactSum) -> "ExactSums":
-        units, low = total.total << (UNIT_BITS - EXACT_UNITS), 0
-        if units:  # the limbs below its last 1 are left out
-            low = ((units & -units).bit_length() - 1) // 32
-            units >>= 32 * low
-        words = units.bit_length() // 32 + 1
-        limbs = np.frombuffer(units.to_bytes(4 * words, "little", signed=True), "<u4").astype(np.int64)[:, None]
+    def of_totals(cls, totals: list[ExactSum]) -> "ExactSums":
+        """Each of `totals`."""
+        units = [total.total << (UNIT_BITS - EXACT_UNITS) for total in totals]
+        # The limbs below the last 1 of any are left out.
+        low = min(((unit & -unit).bit_length() - 1 for unit in units if unit), default=0) // 32
+        words = max((unit >> (32 * low)).bit_length() // 32 + 1 for unit in units)
+        content = b"".join((unit >> (32 * low)).to_bytes(4 * words, "little", signed=True) for unit in units)
+        limbs = np.frombuffer(content, "<u4").reshape(len(totals), words).T.astype(np.int64)
         limbs[-1] -= (limbs[-1] >> 31) << 32
-        counts = np.array([[total.nan], [total.positive_infinity], [total.negative_infinity]])
-        return cls(1, low, limbs, counts if counts.any() else None)
+        kinds = [(total.nan, total.positive_infinity, total.negative_infinity) for total in totals]
+        odd = np.array(kinds, np.int64).T if any(map(any, kinds)) else None
+        return cls(len(totals), low, limbs, odd)
 
     @classmethod
     def _of_some(cls, values: Array, index: Array, size: int) -> "ExactSums":
