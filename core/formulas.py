@@ -83,13 +83,20 @@ def part_sums(op: Any, rows: Any) -> Any:
     A float32 sum of all of a large vocabulary would leave PyTorch's tolerance. A product with ones adds a part up in
     the same order wherever it begins, as long as there are whole groups of four rows.
     """
-    classes, counts = op.Shape(rows, start=1, end=2), list(range(1, 33))
-    fits = op.And(
-        op.Equal(op.Mod(classes, counts), 0), op.LessOrEqual([256 * (count - 1) for count in counts], classes)
-    )
-    parts = op.ReduceMax(op.Where(fits, counts, 1), keepdims=1)
+    classes = op.Shape(rows, start=1, end=2)
+    parts = equal_parts(op, classes, 256)
     ones = op.Expand(op.CastLike(1.0, rows), op.Concat(op.Div(classes, parts), [1], axis=0))
     return op.Squeeze(op.MatMul(op.Reshape(rows, op.Concat([0], parts, [-1], axis=0)), ones), [2])
+
+
+def equal_parts(op: Any, classes: Any, least: int) -> Any:
+    """Into how many parts of as many classes each a row of `classes`, (1,), is cut: the most up to 32 that it divides
+    into, of about `least` or more. (1,) too; for a CPU."""
+    counts = list(range(1, 33))
+    fits = op.And(
+        op.Equal(op.Mod(classes, counts), 0), op.LessOrEqual([least * (count - 1) for count in counts], classes)
+    )
+    return op.ReduceMax(op.Where(fits, counts, 1), keepdims=1)
 
 
 def smoothing(op: Any, logits: Any, label_smoothing: Any) -> tuple[Any, Any]:

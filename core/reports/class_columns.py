@@ -7,11 +7,12 @@ NumPy and PyTorch have it, and every float is NaN. Of equal scores the class wit
 
 from typing import Any
 
-from core.formulas import DOUBLE, log_softmax, row_sum, x_log_y
+from core.formulas import DOUBLE, equal_parts, log_softmax, row_sum, x_log_y
 
 INT32, INT64, BOOL = 6, 7, 9  # onnx.TensorProto's
 LEAST = -1000.0  # its exponential is 0 in float64 too, where 0 * -infinity would be NaN
-MOST_PARTS, PART = 32, 2048  # parts of a row, and of how many classes they are where sums are to be exact
+MOST_PARTS = 32  # of a row, in which its best is looked for
+PART = 2048  # classes of a part whose products are added up in float32
 MOST = 2**24  # classes; a card reduces int32 as float32
 INDICES = frozenset({"predicted", "rank"})  # columns that are integers
 
@@ -74,11 +75,8 @@ class Rows:
     def __init__(self, op: Any, like: Any) -> None:
         self.device = op.device
         if self.device == "cpu":
-            classes, counts = op.Shape(like, start=1, end=2), list(range(1, MOST_PARTS + 1))
-            fits = op.And(
-                op.Equal(op.Mod(classes, counts), 0), op.LessOrEqual([PART * (count - 1) for count in counts], classes)
-            )
-            parts = op.ReduceMax(op.Where(fits, counts, 1), keepdims=1)
+            classes = op.Shape(like, start=1, end=2)
+            parts = equal_parts(op, classes, PART)
             self.shape = op.Concat([0], parts, [1], op.Div(classes, parts), axis=0)
 
     def dots(self, op: Any, rows: Any, others: Any) -> Any:
@@ -103,7 +101,7 @@ class _Columns:
         self.begin()
 
     def begin(self) -> None:
-        """Set `p` and `logs` of (samples, classes), and `p_own`, `p_top` and `p_other`, (samples, 1)."""
+        """Set `p`, (samples, classes), and `p_own`, `p_top` and `p_other`, (samples, 1)."""
         op = self.op
         self.p, self.p_own, self.p_top = self.scores, self.own, self.best.largest
         self.p_other = op.Max(op.Where(self.is_best, self.best.second, self.best.largest), 0.0)

@@ -61,14 +61,10 @@ def _weights(fields: Fields, size: int) -> Array:
 
 
 def _log_p(kind: str, scores: Array) -> Array:
+    if kind == "logits":
+        return log_softmax_reference(scores)
     with np.errstate(divide="ignore"):
-        return (
-            np.log(scores)
-            if kind == "probabilities"
-            else scores
-            if kind == "log_probabilities"
-            else log_softmax_reference(scores)
-        )
+        return np.log(scores) if kind == "probabilities" else scores
 
 
 def of_classes(fields: Fields) -> Data:
@@ -99,17 +95,11 @@ def _of_rows(kind: str, scores: Array, targets: Array, weight: Array, sequence: 
 
 
 def _cut(kind: str, threshold: float, dtype: str) -> float:
+    if kind == "probabilities":
+        return float(np.dtype(dtype).type(threshold))
+    share = np.float64(threshold)
     with np.errstate(divide="ignore"):
-        value = np.float64(threshold)
-        return float(
-            np.dtype(dtype).type(value)
-            if kind == "probabilities"
-            else np.log(value)
-            if kind == "log_probabilities"
-            else np.log(value / (1 - value))
-            if value < 1
-            else np.inf
-        )
+        return float(np.log(share) if kind == "log_probabilities" else np.log(share / (1 - share)))
 
 
 def _binary(fields: Fields) -> tuple[Array, Array, Array, Array, Array, Array]:

@@ -98,7 +98,7 @@ class ExactSums:
     @classmethod
     def joined(cls, several: "list[ExactSums]") -> "ExactSums":
         """The sums of each of `several`, one after another."""
-        size, low, high = sum(one.size for one in several), _low(several), _high(several)
+        size, (low, high) = sum(one.size for one in several), _span(several)
         limbs, odd = np.zeros((high - low, size), np.int64), np.zeros((3, size), np.int64)
         start = 0
         for one in several:
@@ -109,7 +109,7 @@ class ExactSums:
         return _carried(size, low, limbs, odd if odd.any() else None)
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
-        low, high = _low([self, other]), _high([self, other])
+        low, high = _span([self, other])
         limbs = np.zeros((high - low, self.size), np.int64)
         for one in (self, other):
             limbs[one.low - low : one.low - low + len(one.limbs)] += one.limbs
@@ -233,12 +233,10 @@ def _says_nothing(words: Integers, stop: int) -> bool:
     return bool((words[stop - 1] == below).all())
 
 
-def _low(several: "list[ExactSums]") -> int:
-    return min((one.low for one in several if len(one.limbs)), default=ONE)
-
-
-def _high(several: "list[ExactSums]") -> int:
-    return max((one.low + len(one.limbs) for one in several if len(one.limbs)), default=ONE)
+def _span(several: list[ExactSums]) -> tuple[int, int]:
+    """From which limb on, and up to which, any of them has some."""
+    ends = [(one.low, one.low + len(one.limbs)) for one in several if len(one.limbs)] or [(ONE, ONE)]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _carried(size: int, low: int, limbs: Integers, odd: Integers | None) -> ExactSums:
