@@ -137,6 +137,24 @@ def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
     return [ExactSum(total) for total in totals]
 
 
+def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -> list[ExactSum]:
+    """For each of `size` entries the sum of those `values`, at most 2**15, float64, whose `index` it is."""
+    peak = float(np.abs(values).max(initial=0.0))
+    if not peak < _LARGE:
+        return [ExactSum.of(values[index == entry]) for entry in range(size)]
+    totals = [0] * size
+    while peak:  # as in _units, with steps so large that even sums of them are floats without rounding
+        binade = max(math.frexp(peak)[1] + _RUN_BITS - 1, -1022)
+        anchor = math.ldexp(1.5, binade)
+        steps = (values + anchor) - anchor
+        unit = binade - _MANTISSA_BITS
+        for entry, step in enumerate(np.bincount(index, steps, size).tolist()):
+            totals[entry] += int(math.ldexp(step, -unit)) << (unit + _UNIT_BITS)
+        values = values - steps
+        peak = float(np.abs(values).max())
+    return [ExactSum(total) for total in totals]
+
+
 def exact_sum(values: NDArray[Any]) -> float:
     """The correctly rounded float64 sum of float32 or float64 `values`: the same for any order of them."""
     if values.size < _FEW:

@@ -163,10 +163,11 @@ def _losses(samples: Samples) -> Histogram:
     losses, most = samples["loss"], np.finfo(np.float32).max
     if losses.dtype != np.float32:  # what is finite stays so
         losses = np.where(np.isfinite(losses), np.clip(losses, -most, most), losses).astype(np.float32)
-    numbers = ~np.isnan(losses)
-    weight = np.ones(1) if samples.weight is None else samples.weight
-    values = np.broadcast_to(weight, losses.shape)[numbers] if samples.weight is not None else numbers[numbers]
-    return Histogram.of(keys(losses[numbers]).astype(np.uint64), [values], LOSS_BITS, EXACT_SCORES)
+    weight = np.ones(losses.shape, bool) if samples.weight is None else samples.weight
+    missing = np.isnan(losses)
+    if missing.any():
+        losses, weight = losses[~missing], weight[~missing]
+    return Histogram.of(keys(losses).astype(np.uint64), [weight], LOSS_BITS, EXACT_SCORES)
 
 
 LOSSES = histogram(

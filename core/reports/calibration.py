@@ -5,6 +5,7 @@ those that are correct.
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +36,16 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> Integers:
     Bin i is (i / bins, (i + 1) / bins], edges in float64, and 0 is in the first. Source:
     sklearn.calibration.calibration_curve(strategy="uniform").
     """
-    inner_edges = np.linspace(0.0, 1.0, bins + 1)[1:-1]
-    found = np.searchsorted(inner_edges, confidence.astype(np.float64), side="left")
-    return np.where(np.isnan(confidence), -1, found).astype(np.int64)
+    found: Integers = np.searchsorted(_inner_edges(bins), confidence.astype(np.float64), side="left")
+    missing = np.isnan(confidence)
+    if missing.any():
+        found[missing] = -1
+    return found
+
+
+@lru_cache(maxsize=64)
+def _inner_edges(bins: int) -> Floats:
+    return np.linspace(0.0, 1.0, bins + 1)[1:-1]
 
 
 def errors(weight: Floats, confidence_sum: Floats, correct_sum: Floats) -> CalibrationErrors:

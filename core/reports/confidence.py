@@ -17,20 +17,19 @@ def parts(confidence: str, right: str) -> tuple[Part, Part]:
     """The two parts, one for each binning, of the columns `confidence` and `right` (or 0 and 1)."""
 
     def widths(samples: Samples) -> ExactSums:
-        place, hit = bin_of(samples[confidence], samples.spec.bins), samples[right].astype(bool)
-        size, values = samples.spec.bins, samples[confidence].astype(np.float64)
-        if not samples.size or place.min() >= 0:
-            there = None
-        else:
+        place, hit, size = (
+            bin_of(samples[confidence], samples.spec.bins),
+            samples[right].astype(bool),
+            samples.spec.bins,
+        )
+        there = None
+        if samples.size and place.min() < 0:
             there = place >= 0
             hit &= there
-        return ExactSums.joined(
-            [
-                samples.count_by(place, size, where=there),
-                samples.count_by(place, size, values, where=there),
-                samples.count_by(place, size, where=hit),
-            ]
-        )
+        values = samples[confidence].astype(np.float64)
+        counts = samples.count_by(size, (place, there), (place, hit))
+        total = samples.total_by(place, values, size, there)
+        return ExactSums.joined([counts.part(0, size), total, counts.part(size, 2 * size)])
 
     def masses(samples: Samples) -> Histogram:
         values = samples[confidence]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from core.reports import curves
-from core.reports.counts import precision_recall_f1
 from core.reports.declare import Detail
 from core.reports.metrics.calibration import bins
+from core.reports.metrics.decisions import by_class
 from core.reports.scores import by_row, of_scores
 from core.reports.view import View
 from core.rules import Array
@@ -20,8 +20,8 @@ FINEST = -20  # the least power of two that a histogram of losses has an edge at
 
 
 def _per_class(view: View) -> dict[str, Array]:
-    support, predicted, correct = view.table("classes", 3)
-    precision, recall, f1 = precision_recall_f1(support, predicted, correct)
+    support, predicted, _ = view.table("classes", 3)
+    precision, recall, f1 = by_class(view).each
     found = {"support": support, "predicted": predicted, "precision": precision, "recall": recall, "f1": f1}
     for metric in ("auroc", "average_precision"):
         if metric in view.spec.metrics:

@@ -5,6 +5,7 @@ weights are equal. An interval that is not defined is (NaN, NaN).
 """
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 Interval = tuple[float, float]
@@ -13,6 +14,7 @@ UNDEFINED: Interval = (math.nan, math.nan)
 ONE_SAMPLE = 1.0 + 1e-9
 
 
+@lru_cache(maxsize=64)
 def normal_quantile(confidence: float) -> float:
     """How many standard errors either side of the value hold `confidence`, in (0, 1), of a normal distribution."""
     # The lower tail: 1 - tail would round where the confidence is near 1.

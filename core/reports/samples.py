@@ -47,18 +47,26 @@ class Samples:
         """The weighted sum of `values`, as one exact sum of the rounded products."""
         return ExactSums.of(values if self.weight is None else self.weight * values, None, 1)
 
-    def count(self, where: Array) -> ExactSums:
-        """The weight of the samples at which `where` is true, as one exact sum."""
+    def count(self, *wheres: Array) -> ExactSums:
+        """The weight of the samples at which each of `wheres` is true, as exact sums."""
         if self.weight is None:
-            return ExactSums.of_counts(np.array([np.count_nonzero(where)]))
-        return ExactSums.of(self.weight[where], None, 1)
+            return ExactSums.of_counts(np.array([np.count_nonzero(where) for where in wheres], np.int64))
+        weights = [ExactSums.of(self.weight[where], None, 1) for where in wheres]
+        return ExactSums.joined(weights or [ExactSums.zeros(0)])
 
-    def count_by(self, index: Array, size: int, values: Array | None = None, where: Array | None = None) -> ExactSums:
-        """For each of `size` entries the weight, times `values`, of the samples whose `index` it is; of those at which
-        `where` is true."""
-        weight = values if self.weight is None else self.weight if values is None else self.weight * values
-        if where is not None:
-            index, weight = index[where], None if weight is None else weight[where]
-        if weight is None:
-            return ExactSums.of_counts(np.bincount(index, minlength=size))
-        return ExactSums.of(weight, index, size)
+    def count_by(self, size: int, *chosen: tuple[Array, Array | None]) -> ExactSums:
+        """For each pair of `chosen`, and for each of `size` entries, the weight of the samples whose entry is so by its
+        first; where it has a second, of those at which that is true."""
+        if self.weight is None:
+            entries = (entry if where is None else entry[where] for entry, where in chosen)
+            return ExactSums.of_counts(np.concatenate([np.bincount(entry, minlength=size) for entry in entries]))
+        return ExactSums.joined([_by(entry, self.weight, size, where) for entry, where in chosen])
+
+    def total_by(self, entry: Array, values: Array, size: int, where: Array | None = None) -> ExactSums:
+        """For each of `size` entries the weighted sum of the `values` of the samples whose `entry` it is; of those at
+        which `where` is true."""
+        return _by(entry, values if self.weight is None else self.weight * values, size, where)
+
+
+def _by(entry: Array, weight: Array, size: int, where: Array | None) -> ExactSums:
+    return ExactSums.of(weight, entry, size) if where is None else ExactSums.of(weight[where], entry[where], size)

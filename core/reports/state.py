@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -83,9 +82,10 @@ def _gathered(job: Job, samples: Samples) -> State:
 def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
     """The parts of a state that `samples` make. Of few samples all products are added up together."""
     rows = {part.name: part.products(samples) for part in kept if part.products and samples.size <= FEW}
-    products = [row for some in rows.values() for row in some]
-    totals = iter(exact_rows(np.array(products, np.float64).reshape(len(products), samples.size)))
-    summed = {name: ExactSums.of_totals(list(islice(totals, len(some)))) for name, some in rows.items()}
+    distinct = {id(row): row for some in rows.values() for row in some}  # without weights some are the same
+    totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), samples.size))
+    total = dict(zip(distinct, totals, strict=True))
+    summed = {name: ExactSums.of_totals([total[id(row)] for row in some]) for name, some in rows.items()}
     return {part.name: summed[part.name] if part.name in summed else part.of(samples) for part in kept}
 
 

@@ -1,8 +1,9 @@
 """Reports as JSON and as safetensors: documents whose arrays are written without becoming Python lists."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Found:
 
     document: dict[str, Any]
     dtype: str
-    columns: Mapping[str, Array] = field(default_factory=dict)
+    columns: dict[str, Array] = field(default_factory=dict)
     state: bytes | None = None
 
 
@@ -59,23 +60,26 @@ def to_safetensors(found: Found) -> bytes:
 
 
 def _shapes(value: Any) -> Iterator[tuple[int, ...]]:
-    """The shapes of the arrays in a document."""
+    """The shapes of the arrays in a document, whose lists have none."""
     if isinstance(value, np.ndarray):
         yield value.shape
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for entry in value.values():
-            yield from _shapes(entry)
+            if isinstance(entry, np.ndarray | dict):
+                yield from _shapes(entry)
 
 
 def _plain(value: Any) -> Any:
-    """What orjson writes as `value`."""
-    if isinstance(value, np.ndarray):
-        return array(np.ascontiguousarray(value)) if value.ndim else number(value[()])
-    if isinstance(value, Mapping):
+    """What orjson writes as `value`: a document holds hundreds of numbers, and so they are told first."""
+    if isinstance(value, float):
+        return value if isfinite(value) else number(value)
+    if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
-    return number(value) if isinstance(value, float | np.floating) else value
+    if isinstance(value, np.ndarray):
+        return array(np.ascontiguousarray(value)) if value.ndim else number(value[()])
+    return number(value) if isinstance(value, np.floating) else value
 
 
 def _text(state: bytes) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.reports.counts import averages, precision_recall_f1
 from core.reports.declare import Metric
+from core.reports.metrics.decisions import by_class
 from core.reports.references import Data
 from core.reports.spec import Spec
 from core.reports.view import Value, View
@@ -46,11 +46,11 @@ def _value(kind: str, average: str) -> Callable[[View], Value]:
     def value(view: View) -> Value:
         if average == "samples":
             return view.mean(f"samples_{kind}")
-        counts, place = view.table("classes", 3), KINDS.index(kind)
+        counts, place = by_class(view), KINDS.index(kind)
         if average == "macro" and "element_weight" in view.parts:  # of every label, there or not
-            each = precision_recall_f1(*counts)[place]
+            each = counts.each[place]
             return Value(float(each.mean()) if each.size else math.nan)
-        return Value(view.once("averages", lambda view: averages(*counts))[average][place])
+        return Value(counts.averages[average][place])
 
     return value
 

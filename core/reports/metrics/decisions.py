@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.reports.counts import balanced_accuracy, cohen_kappa, matthews_corrcoef
+from core.reports.counts import Counts
 from core.reports.declare import Metric
 from core.reports.references import Data
 from core.reports.view import Value, View, ratio
@@ -20,19 +20,23 @@ def confusion(data: Data) -> Array:
     return matrix
 
 
-def by_class(view: View) -> tuple[Array, Array, Array]:
+def by_class(view: View) -> Counts:
+    """What follows from the weights of each class."""
+    return view.once("counts", lambda view: Counts(_table(view)))
+
+
+def _table(view: View) -> Array:
     """The weight of the samples of each class, of those predicted to be of it, and of those that are both."""
     if "classes" in view.parts:
-        support, predicted, correct = view.table("classes", 3)
-        return support, predicted, correct
-    tp, fp, fn, tn = view.table("decisions", 2)[0]
-    return np.array([tn + fp, tp + fn]), np.array([tn + fn, tp + fp]), np.array([tn, tp])
+        return view.table("classes", 3)
+    tp, fp, fn, tn = view.table("decisions", 2)[0].tolist()
+    return np.array([[tn + fp, tp + fn], [tn + fn, tp + fp], [tn, tp]])
 
 
 def _accuracy(view: View) -> Value:
     if "element_weight" in view.parts:
         return view.mean("right", "element_weight")
-    return view.share(float(by_class(view)[2].sum()))
+    return view.share(float(_table(view)[2].sum()))
 
 
 def _top_k(view: View, k: int) -> Value:
@@ -47,10 +51,6 @@ def _top_k_reference(data: Data, k: int) -> float:
         return math.nan
     order = np.argsort(-data.scores, axis=1, kind="stable")[:, :k]
     return data.mean((order == data.targets[:, None]).any(axis=1))
-
-
-def _of_counts(function: Callable[..., float]) -> Callable[[View], Value]:
-    return lambda view: Value(function(*by_class(view)))
 
 
 def _balanced(data: Data) -> float:
@@ -154,7 +154,7 @@ METRICS = (
         low=0.0,
         high=1.0,
         needs=("classes", "decisions"),
-        value=_of_counts(lambda support, _, correct: balanced_accuracy(support, correct)),
+        value=lambda view: Value(by_class(view).balanced_accuracy),
         reference=_balanced,
         examples={"multiclass": 0.6666666666666666, "binary": 0.6666666666666666},
         source="sklearn.metrics.balanced_accuracy_score",
@@ -169,7 +169,7 @@ METRICS = (
         low=-1.0,
         high=1.0,
         needs=("classes", "decisions"),
-        value=_of_counts(matthews_corrcoef),
+        value=lambda view: Value(by_class(view).matthews_corrcoef),
         reference=_matthews,
         examples={"multiclass": 0.375, "binary": 0.3333333333333333},
         source="sklearn.metrics.matthews_corrcoef",
@@ -181,7 +181,7 @@ METRICS = (
         low=-1.0,
         high=1.0,
         needs=("classes", "decisions"),
-        value=_of_counts(cohen_kappa),
+        value=lambda view: Value(by_class(view).cohen_kappa),
         reference=_kappa,
         examples={"multiclass": 0.375},
         source="sklearn.metrics.cohen_kappa_score",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadState
-from core.exact import ExactSum
+from core.exact import ExactSum, exact_by
 from core.reports.parts.codec import Reader, Writer
 from core.rules import Array
 
@@ -19,6 +19,7 @@ UNIT_BITS = 32 * ONE
 MOST_LIMBS = 80
 MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so many does not overflow
 EXACT_UNITS = 1074  # of core.exact
+FEW, FEW_SUMS = 2**15, 64  # values and sums up to which core.exact.exact_by adds up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _MASK = np.int64(2**32 - 1)
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
@@ -52,6 +53,8 @@ class ExactSums:
         the only one."""
         if index is None:
             return cls.of_totals([ExactSum.of(values)])
+        if len(values) <= FEW and 0 < size <= FEW_SUMS:
+            return cls.of_totals(exact_by(index, values.astype(np.float64), size))
         found = cls.zeros(size)
         for start in range(0, len(values), _PARTS):
             found += cls._of_some(values[start : start + _PARTS], index[start : start + _PARTS], size)
@@ -144,7 +147,7 @@ class ExactSums:
             with np.errstate(over="ignore"):
                 found = np.ldexp(self.limbs[0].astype(np.float64), 32 * (self.low - ONE))
         elif self.size <= ROUNDED_SINGLY:
-            found = np.array([self._rounded(place) for place in range(self.size)])
+            found = self._rounded()
         else:
             found = self._nearly()
         if self.odd is None:
@@ -153,16 +156,18 @@ class ExactSums:
         found = np.where(positive, np.inf, np.where(negative, -np.inf, found))
         return np.where(nan | (positive & negative), np.nan, found)
 
-    def _rounded(self, place: int) -> float:
-        """The sum at `place`, rounded once."""
-        total = 0
-        for limb in self.limbs[::-1, place].tolist():
-            total = (total << 32) + limb
+    def _rounded(self) -> NDArray[np.float64]:
+        """Each sum rounded once, by Python."""
+        content, width = self.limbs.T.astype("<u4").tobytes(), 4 * len(self.limbs)
+        totals = [
+            int.from_bytes(content[at : at + width], "little", signed=True) for at in range(0, len(content), width)
+        ]
         shift = 32 * (self.low - ONE)
+        scale, unit = 1 << max(shift, 0), 1 << max(-shift, 0)
         try:
-            return float(total << shift) if shift >= 0 else total / (1 << -shift)
+            return np.array([total * scale / unit for total in totals])  # ints are divided without rounding twice
         except OverflowError:
-            return float("inf") if total > 0 else float("-inf")
+            return np.array([_quotient(total * scale, unit) for total in totals])
 
     def _nearly(self) -> NDArray[np.float64]:
         """From the smallest limb up, of the sums' sizes, so that nothing cancels."""
@@ -224,6 +229,13 @@ class ExactSums:
         if count and (size == 0 or found._trimmed()[1].shape != (count, size) or found._trimmed()[0] != low):
             raise BadState("the state's sums have limbs that say nothing")
         return found
+
+
+def _quotient(total: int, unit: int) -> float:
+    try:
+        return total / unit
+    except OverflowError:
+        return float("inf") if total > 0 else float("-inf")
 
 
 def _says_nothing(words: Integers, stop: int) -> bool:

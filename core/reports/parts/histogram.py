@@ -41,6 +41,8 @@ class Histogram:
     def of(cls, keys: Keys, contributions: list[Array], bits: int, most: int) -> "Histogram":
         """Of samples with `keys` (n,), to which each channel adds its contribution (n,): float weights, or booleans
         for 1 and 0."""
+        if all(values.dtype == np.bool_ and values.all() for values in contributions):
+            return cls._of_counts(keys, len(contributions), bits, most)
         found, place = np.unique(keys, return_inverse=True)
         fine = len(found) <= most
         if not fine:
@@ -49,6 +51,13 @@ class Histogram:
             found, place = cut[starts], (np.cumsum(_begins(cut)) - 1)[place]
         sums = [_channel(place, values, len(found)) for values in contributions]
         return cls(len(contributions), bits, most, found, ExactSums.joined(sums), fine)
+
+    @classmethod
+    def _of_counts(cls, keys: Keys, channels: int, bits: int, most: int) -> "Histogram":
+        """Of samples that each count once in every channel."""
+        found, counts = np.unique(keys, return_counts=True)
+        whole = cls(channels, bits, most, found, ExactSums.of_counts(np.tile(counts, channels)))
+        return whole if len(found) <= most else whole.coarse()
 
     def __add__(self, other: "Histogram") -> "Histogram":
         first, second = (self, other) if self.fine == other.fine else (self.coarse(), other.coarse())
@@ -86,10 +95,9 @@ class Histogram:
 
     def edges(self, *, probability: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The least and the largest score of each key, which are keys of probabilities or of any scores."""
-        low = (self.keys & _LOW).astype(np.uint32)
-        high = low if self.fine else low | np.uint32(2 ** (KEY_BITS - self.bits) - 1)
-        of = probabilities if probability else scores
-        return of(low), of(high)
+        low, of = (self.keys & _LOW).astype(np.uint32), probabilities if probability else scores
+        least = of(low)
+        return least, least if self.fine else of(low | np.uint32(2 ** (KEY_BITS - self.bits) - 1))
 
     def write(self, writer: Writer) -> None:
         """Whether the keys are whole, how many there are, the keys, the sums."""

@@ -1,8 +1,9 @@
 """The samples with the largest losses. NaN is worse than any; equal ones are in the order of their names."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,13 @@ class Entry:
     @property
     def order(self) -> tuple[Any, ...]:
         """What entries are sorted by: the worst first. Only the same entry twice has the same."""
+        return *self.first, *map(_order, (0.0 if math.isnan(self.loss) else self.loss, *self.extras))
+
+    @property
+    def first(self) -> tuple[bool, float, Id]:
+        """What `order` begins with; the rest matters where two have one name."""
         nan = math.isnan(self.loss)
-        return not nan, 0.0 if nan else -self.loss, self.id, *map(_order, (0.0 if nan else self.loss, *self.extras))
+        return not nan, 0.0 if nan else -self.loss, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +60,12 @@ class Worst:
                 surely, equal = badness > last, badness == last
             signs = np.signbit(np.where(np.isnan(losses), 0, losses))
             chosen = _chosen(surely, equal, most, ids, [signs, *extras])
-        made = (
-            Entry(ids.at(place), float(losses[place]), tuple(extra[place].item() for extra in extras))
-            for place in chosen.tolist()
-        )
-        return cls(most, tuple(sorted(made, key=lambda entry: entry.order)))
+        columns = zip(*(extra[chosen].tolist() for extra in extras), strict=True) if extras else repeat(())
+        made = map(Entry, map(ids.at, chosen.tolist()), losses[chosen].tolist(), columns)
+        return cls(most, _in_order(made))
 
     def __add__(self, other: "Worst") -> "Worst":
-        both = sorted((*self.entries, *other.entries), key=lambda entry: entry.order)
-        return Worst(self.most, tuple(both[: self.most]))
+        return Worst(self.most, _in_order((*self.entries, *other.entries))[: self.most])
 
     def write(self, writer: Writer) -> None:
         """How many, and each."""
@@ -86,6 +89,13 @@ class Worst:
         if any(second.order < first.order for first, second in pairwise(entries)):
             raise BadState("the state's worst samples are not in order")
         return cls(most, entries)
+
+
+def _in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    found = sorted(entries, key=lambda entry: entry.first)
+    if any(one.first == other.first for one, other in pairwise(found)):
+        found.sort(key=lambda entry: entry.order)
+    return tuple(found)
 
 
 def _order(value: Number) -> tuple[bool, bool, Number, bool]:

@@ -48,8 +48,8 @@ def _brier(samples: Samples) -> Array:
 def _decisions(samples: Samples) -> ExactSums:
     """True and false positives, false and true negatives, and the same of the squares of the weights."""
     place = np.array([3, 1, 2, 0])[2 * samples["target"] + samples["predicted"]]
-    once = samples.count_by(place, 4)
-    return ExactSums.joined([once, once if samples.weight is None else samples.count_by(place, 4, samples.weight)])
+    once = samples.count_by(4, (place, None))
+    return ExactSums.joined([once, once if samples.weight is None else samples.total_by(place, samples.weight, 4)])
 
 
 TASK = Task(

@@ -26,9 +26,11 @@ WORST = ("target", "predicted", "target_probability", "margin")
 
 def gather(job: Job, values: Any) -> Samples:
     """The samples that count, of the columns `values`."""
-    targets = job.batch.arrays["targets"].reshape(-1).astype(np.int64)
+    targets = job.batch.arrays["targets"].reshape(-1).astype(np.int64, copy=False)
     places = np.flatnonzero(targets != job.batch.plan.options["ignore_index"])
-    columns = {name: array[places] for name, array in values.items()} | {"target": targets[places]}
+    columns = {**values, "target": targets}
+    if len(places) < job.size:
+        columns = {name: array[places] for name, array in columns.items()}
     columns["right"] = columns["predicted"] == columns["target"]
     if "auroc" in job.spec.metrics:
         columns |= _of_classes(job, places, columns)
@@ -60,17 +62,13 @@ def _brier(samples: Samples) -> Array:
 
 
 def _top_k(samples: Samples) -> ExactSums:
-    return ExactSums.joined([samples.count(samples["rank"] < k) for k in samples.spec.top_k] or [ExactSums.zeros(0)])
+    return samples.count(*(samples["rank"] < k for k in samples.spec.top_k))
 
 
 def _classes(samples: Samples) -> ExactSums:
-    size = samples.spec.classes
-    return ExactSums.joined(
-        [
-            samples.count_by(samples["target"], size),
-            samples.count_by(samples["predicted"], size),
-            samples.count_by(samples["target"], size, where=samples["right"]),
-        ]
+    target = samples["target"]
+    return samples.count_by(
+        samples.spec.classes, (target, None), (samples["predicted"], None), (target, samples["right"])
     )
 
 

@@ -75,8 +75,8 @@ def _by_label(samples: Samples, where: Array) -> ExactSums:
 
 def _of_samples(kind: str) -> Part:
     def column(samples: Samples) -> Array:
-        counts = (samples[name].astype(np.float64) for name in ("positives", "predicted_positives", "true_positives"))
-        return np.asarray(precision_recall_f1(*counts)[KINDS.index(kind)])
+        counts = [samples[name] for name in ("positives", "predicted_positives", "true_positives")]
+        return np.asarray(precision_recall_f1(np.array(counts, np.float64))[KINDS.index(kind)])
 
     doc = f"The {kind} of each sample's labels."
     return moments(f"samples_{kind}", doc, column, lambda spec: "samples" in spec.averages)

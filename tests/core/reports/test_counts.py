@@ -12,8 +12,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from core.reports import counts
-from core.reports.counts import averages, balanced_accuracy, cohen_kappa, precision_recall_f1
+from core.reports.counts import Counts, precision_recall_f1
 from tests.core.reports.data import Array, class_cases
 
 # What scikit-learn says of data that it calls badly posed; its numbers are compared all the same.
@@ -25,18 +24,23 @@ pytestmark = [
 AVERAGES = ("micro", "macro", "weighted")
 
 
+def of(*weights: Array) -> Counts:
+    """Of the weights of each true class, of each predicted one, and of what is both."""
+    return Counts(np.array(weights))
+
+
 def test_each_class_is_scikit_learns() -> None:
     for data in class_cases(41, 100):
         expected = precision_recall_fscore_support(
             data.targets, data.predicted, labels=range(data.size), sample_weight=data.weights, zero_division=0.0
         )
-        for found, wanted in zip(precision_recall_f1(*data.counts()), expected, strict=False):
+        for found, wanted in zip(precision_recall_f1(np.array(data.counts())), expected, strict=False):
             np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_averages_are_scikit_learns() -> None:
     for data in class_cases(42, 100):
-        found = averages(*data.counts())
+        found = of(*data.counts()).averages
         for average in AVERAGES:
             expected = precision_recall_fscore_support(
                 data.targets, data.predicted, average=average, sample_weight=data.weights, zero_division=0.0
@@ -49,13 +53,13 @@ def test_agreements_are_scikit_learns() -> None:
     for data in class_cases(43, 300):
         given = {"y_pred": data.predicted, "sample_weight": data.weights}
         support, predicted, correct = data.counts()
-        assert balanced_accuracy(support, correct) == pytest.approx(
+        assert of(support, predicted, correct).balanced_accuracy == pytest.approx(
             balanced_accuracy_score(data.targets, **given), rel=1e-12
         )
-        found = counts.matthews_corrcoef(support, predicted, correct)
+        found = of(support, predicted, correct).matthews_corrcoef
         assert found == pytest.approx(matthews_corrcoef(data.targets, **given), abs=1e-12)
         expected = cohen_kappa_score(data.targets, data.predicted, sample_weight=data.weights)
-        assert cohen_kappa(support, predicted, correct) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        assert of(support, predicted, correct).cohen_kappa == pytest.approx(expected, abs=1e-12, nan_ok=True)
         undefined += math.isnan(expected)
     assert undefined > 5
 
@@ -63,57 +67,57 @@ def test_agreements_are_scikit_learns() -> None:
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_nothing_counted(size: int) -> None:
     nothing = np.zeros(size)
-    for values in precision_recall_f1(nothing, nothing, nothing):
+    for values in precision_recall_f1(np.array([nothing] * 3)):
         np.testing.assert_array_equal(values, nothing)
-    assert all(value == 0 for name in AVERAGES for value in averages(nothing, nothing, nothing)[name])
-    assert math.isnan(balanced_accuracy(nothing, nothing))
-    assert counts.matthews_corrcoef(nothing, nothing, nothing) == 0.0
-    assert math.isnan(cohen_kappa(nothing, nothing, nothing))
+    assert all(value == 0 for name in AVERAGES for value in of(nothing, nothing, nothing).averages[name])
+    assert math.isnan(of(nothing, nothing, nothing).balanced_accuracy)
+    assert of(nothing, nothing, nothing).matthews_corrcoef == 0.0
+    assert math.isnan(of(nothing, nothing, nothing).cohen_kappa)
 
 
 def test_predictions_without_targets() -> None:
-    found = averages(np.zeros(3), np.array([0.0, 2.0, 0.0]), np.zeros(3))
+    found = of(np.zeros(3), np.array([0.0, 2.0, 0.0]), np.zeros(3)).averages
     assert found == dict.fromkeys(AVERAGES, (0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.7, 3.0, 1e-300, 1e300])
 def test_one_class_throughout_is_degenerate(weight: float) -> None:
     support, other = np.array([0.0, weight, 0.0]), np.array([weight / 3, weight / 3, weight / 3])
-    assert counts.matthews_corrcoef(support, support, support) == 0.0
-    assert counts.matthews_corrcoef(support, other, np.minimum(support, other)) == 0.0
-    assert counts.matthews_corrcoef(other, support, np.minimum(support, other)) == 0.0
-    assert math.isnan(cohen_kappa(support, support, support))
-    assert cohen_kappa(support, other, np.minimum(support, other)) == pytest.approx(0.0, abs=1e-15)
+    assert of(support, support, support).matthews_corrcoef == 0.0
+    assert of(support, other, np.minimum(support, other)).matthews_corrcoef == 0.0
+    assert of(other, support, np.minimum(support, other)).matthews_corrcoef == 0.0
+    assert math.isnan(of(support, support, support).cohen_kappa)
+    assert of(support, other, np.minimum(support, other)).cohen_kappa == pytest.approx(0.0, abs=1e-15)
 
 
 @pytest.mark.parametrize("scale", [5e-324, 2.0**-1000, 2.0**-20, 2.0**1000])
 def test_weights_of_any_size_neither_overflow_nor_vanish(scale: float) -> None:
     given: list[Array] = [np.array([3.0, 1.0, 0.0]), np.array([2.0, 1.0, 1.0]), np.array([2.0, 0.0, 0.0])]
     scaled = [values * scale for values in given]
-    assert averages(*scaled) == averages(*given)
-    assert averages(*given)["micro"] == (0.5, 0.5, 0.5)
-    assert balanced_accuracy(scaled[0], scaled[2]) == balanced_accuracy(given[0], given[2]) == pytest.approx(1 / 3)
-    assert counts.matthews_corrcoef(*scaled) == counts.matthews_corrcoef(*given)
-    assert cohen_kappa(*scaled) == cohen_kappa(*given)
+    assert of(*scaled).averages == of(*given).averages
+    assert of(*given).averages["micro"] == (0.5, 0.5, 0.5)
+    assert of(*scaled).balanced_accuracy == of(*given).balanced_accuracy == pytest.approx(1 / 3)
+    assert of(*scaled).matthews_corrcoef == of(*given).matthews_corrcoef
+    assert of(*scaled).cohen_kappa == of(*given).cohen_kappa
 
 
 def test_perfect_and_contrary_predictions_reach_the_ends() -> None:
     for weights in np.random.default_rng(44).random((50, 3)):
-        assert counts.matthews_corrcoef(weights, weights, weights) == pytest.approx(1.0, abs=1e-15)
-        assert counts.matthews_corrcoef(weights, weights, weights) <= 1.0
-        assert cohen_kappa(weights, weights, weights) == 1.0
+        assert of(weights, weights, weights).matthews_corrcoef == pytest.approx(1.0, abs=1e-15)
+        assert of(weights, weights, weights).matthews_corrcoef <= 1.0
+        assert of(weights, weights, weights).cohen_kappa == 1.0
         swapped = weights[:2], weights[1::-1], np.zeros(2)
-        assert counts.matthews_corrcoef(*swapped) == pytest.approx(-1.0, abs=1e-15)
-        assert counts.matthews_corrcoef(*swapped) >= -1.0
+        assert of(*swapped).matthews_corrcoef == pytest.approx(-1.0, abs=1e-15)
+        assert of(*swapped).matthews_corrcoef >= -1.0
 
 
 @pytest.mark.parametrize("spoilt", [math.inf, math.nan])
 def test_weights_that_are_not_finite_are_as_none(spoilt: float) -> None:
     weights = np.array([1.0, spoilt])
-    assert math.isnan(averages(weights, weights, weights)["macro"].f1)
-    assert math.isnan(balanced_accuracy(weights, weights))
-    assert counts.matthews_corrcoef(weights, weights, weights) == 0.0
-    assert math.isnan(cohen_kappa(weights, weights, weights))
+    assert math.isnan(of(weights, weights, weights).averages["macro"].f1)
+    assert math.isnan(of(weights, weights, weights).balanced_accuracy)
+    assert of(weights, weights, weights).matthews_corrcoef == 0.0
+    assert math.isnan(of(weights, weights, weights).cohen_kappa)
 
 
 def test_a_class_that_holds_nearly_everything_hides_nothing_of_the_others() -> None:
@@ -123,4 +127,4 @@ def test_a_class_that_holds_nearly_everything_hides_nothing_of_the_others() -> N
     of_support, of_predicted = 2 * Fraction(10**15) * 2, 2 * Fraction(10**15 - 1) * 3
     covariance = Fraction(10**15 - 1) * both - (Fraction(10**15) * Fraction(10**15 - 1) + 6)
     expected = float(covariance) / math.sqrt(of_support * of_predicted)
-    assert counts.matthews_corrcoef(support, predicted, correct) == pytest.approx(expected, rel=1e-12)
+    assert of(support, predicted, correct).matthews_corrcoef == pytest.approx(expected, rel=1e-12)
