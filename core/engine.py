@@ -31,7 +31,6 @@ from core.variants import FOLDER, Variant
 log = logging.getLogger("lossmeter.engine")
 
 BLOCK_ELEMENTS = 2**19  # of (samples, classes): 2 MiB of float32 logits, and as much again for the log-probabilities
-COLUMNS_BLOCK = 2**18  # of what is not reduced: its graphs keep several arrays of that size, but have many nodes
 ELEMENTWISE_BLOCK = 2**16  # half of it costs 1.2 times the time, for the threads meet more often; twice of it the same
 SMALL_ELEMENTS = 2**16  # computed at once, in 0.1 ms, beside whatever the threads do
 SHARED_ELEMENTS = 2**17  # less than this is computed before a second thread is awake
@@ -180,8 +179,7 @@ class Engine:
         if self.card:
             return max(1, self.card.block_elements // classes), 1
         multiple = PAD_ROWS[plan.dtype] if plan.measure.over_classes else PAD_ELEMENTS
-        rows = BLOCK_ELEMENTS if plan.measure.is_reduced else COLUMNS_BLOCK
-        largest = rows if plan.measure.over_classes else ELEMENTWISE_BLOCK
+        largest = BLOCK_ELEMENTS if plan.measure.over_classes else ELEMENTWISE_BLOCK
         most = min(largest, max(SHARED_ELEMENTS, -(-size * classes // self.threads))) // classes
         return max(1, -(-most // multiple)) * multiple, multiple
 

@@ -152,7 +152,7 @@ def test_no_order_or_blocking_changes_a_bit(
     monkeypatch.setattr(mend, "AT_ONCE", 5 * size)
     for _ in range(10):
         order, rows = rng.permutation(203), int(rng.choice([1, 2, 3, 4, 5, 7, 8, 13, 16, 64, 100, 202]))
-        monkeypatch.setattr(core.engine, "COLUMNS_BLOCK", rows * size)
+        monkeypatch.setattr(core.engine, "BLOCK_ELEMENTS", rows * size)
         monkeypatch.setattr(core.engine, "ELEMENTWISE_BLOCK", rows)
         found = columns.compute(concrete, {name: array.take(order, axis) for name, array in fields.items()}).outputs
         for name, values in found.items():
