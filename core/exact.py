@@ -124,15 +124,18 @@ def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
     sizes = np.abs(rows).max(axis=1, initial=0.0)
     if rows.shape[1] > 1 << _RUN_BITS or not (sizes < _LARGE).all():
         return [ExactSum.of(row) for row in rows]
-    totals, count = [0] * len(rows), rows.shape[1]
-    while sizes.any():  # as in _units
+    totals, count, places = [0] * len(rows), rows.shape[1], np.arange(len(rows))
+    while (left := sizes > 0).any():  # as in _units
+        if not left.all():
+            rows, sizes, places = rows[left], sizes[left], places[left]
         binades = np.maximum(np.frexp(sizes)[1] + (_RUN_BITS - 10), -1022)
         anchors = np.ldexp(1.5, binades)
         raised = rows + anchors[:, None]
         steps = raised.view(np.int64).sum(axis=1) - count * anchors.view(np.int64)  # each wraps, and back again
-        for place, (step, binade) in enumerate(zip(steps.tolist(), binades.tolist(), strict=True)):
+        for place, step, binade in zip(places.tolist(), steps.tolist(), binades.tolist(), strict=True):
             totals[place] += step << (binade - _MANTISSA_BITS + _UNIT_BITS)
-        rows = rows - (raised - anchors[:, None])
+        raised -= anchors[:, None]
+        rows = rows - raised
         sizes = np.abs(rows).max(axis=1)
     return [ExactSum(total) for total in totals]
 

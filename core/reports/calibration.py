@@ -36,7 +36,7 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> Integers:
     Bin i is (i / bins, (i + 1) / bins], edges in float64, and 0 is in the first. Source:
     sklearn.calibration.calibration_curve(strategy="uniform").
     """
-    found: Integers = np.searchsorted(_inner_edges(bins), confidence.astype(np.float64), side="left")
+    found: Integers = np.searchsorted(edges(bins)[1:-1], confidence.astype(np.float64), side="left")
     missing = np.isnan(confidence)
     if missing.any():
         found[missing] = -1
@@ -44,8 +44,11 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> Integers:
 
 
 @lru_cache(maxsize=64)
-def _inner_edges(bins: int) -> Floats:
-    return np.linspace(0.0, 1.0, bins + 1)[1:-1]
+def edges(bins: int) -> Floats:
+    """The edges of `bins` equal parts of [0, 1] (bins + 1,), read-only."""
+    found = np.linspace(0.0, 1.0, bins + 1)
+    found.flags.writeable = False
+    return found
 
 
 def errors(weight: Floats, confidence_sum: Floats, correct_sum: Floats) -> CalibrationErrors:

@@ -17,18 +17,13 @@ def parts(confidence: str, right: str) -> tuple[Part, Part]:
     """The two parts, one for each binning, of the columns `confidence` and `right` (or 0 and 1)."""
 
     def widths(samples: Samples) -> ExactSums:
-        place, hit, size = (
-            bin_of(samples[confidence], samples.spec.bins),
-            samples[right].astype(bool),
-            samples.spec.bins,
-        )
-        there = None
+        size, there = samples.spec.bins, None
+        place, hit = bin_of(samples[confidence], size), samples[right].astype(bool)
         if samples.size and place.min() < 0:
             there = place >= 0
             hit &= there
-        values = samples[confidence].astype(np.float64)
         counts = samples.count_by(size, (place, there), (place, hit))
-        total = samples.total_by(place, values, size, there)
+        total = samples.total_by(place, samples[confidence].astype(np.float64), size, there)
         return ExactSums.joined([counts.part(0, size), total, counts.part(size, 2 * size)])
 
     def masses(samples: Samples) -> Histogram:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from core.reports import curves
+from core.reports.calibration import edges
 from core.reports.declare import Detail
 from core.reports.metrics.calibration import bins
 from core.reports.metrics.decisions import by_class
@@ -58,7 +59,7 @@ def _calibration(view: View) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         found: dict[str, Array] = {"weight": weight, "confidence": confidence / weight, "accuracy": right / weight}
     if view.spec.binning == "width":
-        found = {"edges": np.linspace(0, 1, view.spec.bins + 1)} | found
+        found = {"edges": edges(view.spec.bins)} | found
     return found
 
 
@@ -101,8 +102,8 @@ def _quantiles(weight: Array, low: Array, high: Array) -> list[dict[str, Any]]:
     places = np.searchsorted(reached, np.array(QUANTILES) * reached[-1], side="left")
     places = np.minimum(np.maximum(places, np.flatnonzero(weight > 0)[0]), len(weight) - 1)
     return [
-        {"share": share, "value": float(high[place]), "interval": [float(low[place]), float(high[place])]}
-        for share, place in zip(QUANTILES, places.tolist(), strict=True)
+        {"share": share, "value": most, "interval": [least, most]}
+        for share, least, most in zip(QUANTILES, low[places].tolist(), high[places].tolist(), strict=True)
     ]
 
 

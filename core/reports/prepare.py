@@ -68,7 +68,7 @@ def prepare(
     arguments = parse(task.extras, {name: value for name, value in given.items() if name in of_extras})
     samples = batch.plan.samples
     size = samples[0] if samples and task.columns.over_classes else prod(samples)
-    faults = [*_option_faults(task, arguments.options), *_list_faults(lists, given, size)]
+    faults = [*_option_faults(task, given, arguments.options), *_list_faults(lists, given, size)]
     arrays = {name: _per_sample(name, array, size, samples, faults) for name, array in arguments.arrays.items()}
     faults += _value_faults(task, arrays)
     if faults:
@@ -103,8 +103,8 @@ def _with_threshold_of_scores(given: Mapping[str, Any], dtype: str) -> Mapping[s
         return {**given, "threshold": float((np.float16 if own == "float16" else np.float32)(threshold))}
 
 
-def _option_faults(task: Task, options: Mapping[str, Any]) -> list[Fault]:
-    rules = ((option.name, rule) for option in task.extras.options for rule in option.rules)
+def _option_faults(task: Task, given: Mapping[str, Any], options: Mapping[str, Any]) -> list[Fault]:
+    rules = ((option.name, rule) for option in task.extras.options if option.name in given for rule in option.rules)
     found = (rule.check(name, np.asarray(options[name]), {}) for name, rule in rules)
     return [fault for fault in found if fault]
 

@@ -85,8 +85,8 @@ def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
     distinct = {id(row): row for some in rows.values() for row in some}  # without weights some are the same
     totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), samples.size))
     total = dict(zip(distinct, totals, strict=True))
-    summed = {name: ExactSums.of_totals([total[id(row)] for row in some]) for name, some in rows.items()}
-    return {part.name: summed[part.name] if part.name in summed else part.of(samples) for part in kept}
+    found = {name: ExactSums.of_totals([total[id(row)] for row in some]) for name, some in rows.items()}
+    return {part.name: found[part.name] if part.name in found else part.of(samples) for part in kept}
 
 
 def _by_group(job: Job, samples: Samples) -> Iterable[tuple[str, Samples]]:

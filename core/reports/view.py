@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,7 @@ NONE = (math.nan, math.nan)
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A metric's value, with an interval that holds the true one with the confidence asked for; `method` says how that
     was found, "none" where there is none. `bound`, if there is one, is how far the value may be from that of the scores
     themselves."""
@@ -71,8 +69,8 @@ class View:
     def mean(self, name: str, weight: str = "weight", place: int = 0) -> Value:
         """The weighted mean of a part that core.reports.build.moments made, or of the one at `place` if there are
         several in it, with the weights of the part `weight`."""
-        total, squared = (float(value) for value in self.sums(weight)[:2])
-        first, second, third = (float(value) for value in self.sums(name)[3 * place : 3 * place + 3])
+        total, squared = self.sums(weight)[:2].tolist()
+        first, second, third = self.sums(name)[3 * place : 3 * place + 3].tolist()
         interval = mean_interval(total, first, squared, second, third, self.spec.confidence)
         return Value(ratio(first, total), interval, "normal")
 
@@ -83,8 +81,8 @@ class View:
         return Value(ratio(successes, total), wilson(successes, total, squares, self.spec.confidence), "Wilson")
 
 
-def mapped(value: Value, function: Any) -> Value:
+def mapped(value: Value, function: Callable[[Floats], Floats]) -> Value:
     """An increasing `function` of a value and of its interval."""
     with np.errstate(all="ignore"):
-        low, high = (float(function(np.float64(end))) for end in value.interval)
-        return Value(float(function(np.float64(value.value))), (low, high), value.method)
+        found, low, high = function(np.array([value.value, *value.interval])).tolist()
+    return Value(found, (low, high), value.method)

@@ -63,11 +63,13 @@ class ExactSums:
     @classmethod
     def of_totals(cls, totals: list[ExactSum]) -> "ExactSums":
         """Each of `totals`."""
-        units = [total.total << (UNIT_BITS - EXACT_UNITS) for total in totals]
-        # The limbs below the last 1 of any are left out.
-        low = min(((unit & -unit).bit_length() - 1 for unit in units if unit), default=0) // 32
-        words = max((unit >> (32 * low)).bit_length() // 32 + 1 for unit in units)
-        content = b"".join((unit >> (32 * low)).to_bytes(4 * words, "little", signed=True) for unit in units)
+        units, bits = [total.total << (UNIT_BITS - EXACT_UNITS) for total in totals], 0
+        for unit in units:
+            bits |= unit
+        low = max((bits & -bits).bit_length() - 1, 0) // 32  # the limbs below the last 1 of any are left out
+        units = [unit >> (32 * low) for unit in units]
+        words = max(map(int.bit_length, units)) // 32 + 1
+        content = b"".join([unit.to_bytes(4 * words, "little", signed=True) for unit in units])
         limbs = np.frombuffer(content, "<u4").reshape(len(totals), words).T.astype(np.int64)
         limbs[-1] -= (limbs[-1] >> 31) << 32
         kinds = [(total.nan, total.positive_infinity, total.negative_infinity) for total in totals]
@@ -102,14 +104,15 @@ class ExactSums:
     def joined(cls, several: "list[ExactSums]") -> "ExactSums":
         """The sums of each of `several`, one after another."""
         size, (low, high) = sum(one.size for one in several), _span(several)
-        limbs, odd = np.zeros((high - low, size), np.int64), np.zeros((3, size), np.int64)
+        limbs = np.zeros((high - low, size), np.int64)
+        odd = None if all(one.odd is None for one in several) else np.zeros((3, size), np.int64)
         start = 0
         for one in several:
             limbs[one.low - low : one.low - low + len(one.limbs), start : start + one.size] = one.limbs
-            if one.odd is not None:
+            if odd is not None and one.odd is not None:
                 odd[:, start : start + one.size] = one.odd
             start += one.size
-        return _carried(size, low, limbs, odd if odd.any() else None)
+        return _carried(size, low, limbs, odd)
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
         low, high = _span([self, other])
@@ -143,7 +146,9 @@ class ExactSums:
         units in the last place at most. NaN and infinities as floats add up."""
         if not len(self.limbs):
             found = np.zeros(self.size)
-        elif self.low >= ONE and len(self.limbs) == 1:
+        elif self.low == ONE and len(self.limbs) == 1:
+            found = self.limbs[0].astype(np.float64)
+        elif self.low > ONE and len(self.limbs) == 1:
             with np.errstate(over="ignore"):
                 found = np.ldexp(self.limbs[0].astype(np.float64), 32 * (self.low - ONE))
         elif self.size <= ROUNDED_SINGLY:

@@ -55,9 +55,11 @@ class Histogram:
     @classmethod
     def _of_counts(cls, keys: Keys, channels: int, bits: int, most: int) -> "Histogram":
         """Of samples that each count once in every channel."""
-        found, counts = np.unique(keys, return_counts=True)
-        whole = cls(channels, bits, most, found, ExactSums.of_counts(np.tile(counts, channels)))
-        return whole if len(found) <= most else whole.coarse()
+        ascending = np.sort(keys)
+        starts = _starts(ascending)
+        counts = np.append(starts[1:], len(ascending)) - starts
+        whole = cls(channels, bits, most, ascending[starts], ExactSums.of_counts(np.tile(counts, channels)))
+        return whole if len(starts) <= most else whole.coarse()
 
     def __add__(self, other: "Histogram") -> "Histogram":
         first, second = (self, other) if self.fine == other.fine else (self.coarse(), other.coarse())

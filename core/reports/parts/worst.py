@@ -58,8 +58,7 @@ class Worst:
                 surely, equal = nan, np.isposinf(badness) & ~nan
             else:
                 surely, equal = badness > last, badness == last
-            signs = np.signbit(np.where(np.isnan(losses), 0, losses))
-            chosen = _chosen(surely, equal, most, ids, [signs, *extras])
+            chosen = _chosen(np.flatnonzero(surely), np.flatnonzero(equal), most, ids, [losses, *extras])
         columns = zip(*(extra[chosen].tolist() for extra in extras), strict=True) if extras else repeat(())
         made = map(Entry, map(ids.at, chosen.tolist()), losses[chosen].tolist(), columns)
         return cls(most, _in_order(made))
@@ -104,20 +103,25 @@ def _order(value: Number) -> tuple[bool, bool, Number, bool]:
     return isinstance(value, float), nan, 0 if nan else value, not nan and math.copysign(1, value) < 0
 
 
-def _chosen(surely: Array, equal: Array, most: int, ids: Ids, further: list[Array]) -> Array:
+def _chosen(surely: Array, equal: Array, most: int, ids: Ids, columns: list[Array]) -> Array:
     """All of the samples that are `surely` among the worst, and as many of the `equal` ones as there is room for."""
-    first = np.flatnonzero(surely)
-    if len(first) >= most:  # only where these are all NaN
-        return _first(first, most, ids, further)
-    return np.concatenate([first, _first(np.flatnonzero(equal), most - len(first), ids, further)])
+    room = most - len(surely)
+    if room <= 0:  # only where these are all NaN
+        return _first(surely, most, ids, columns)
+    return np.concatenate([surely, _first(equal, room, ids, columns)])
 
 
-def _first(among: Array, count: int, ids: Ids, further: list[Array]) -> Array:
-    """The `count` of the samples `among` these that are named first; of one name, by the `further` columns."""
+def _first(among: Array, count: int, ids: Ids, columns: list[Array]) -> Array:
+    """The `count` of the samples `among` these that are named first; of one name, by the `columns`: of equal losses
+    the sign, and then the others."""
+    if len(among) == count:
+        return among
     before, tied = ids.least(among, count)
     room = count - len(before)
     if len(tied) > room:
-        tied = tied[np.lexsort([key for column in reversed(further) for key in _keys(column[tied])])[:room]]
+        losses, *further = (column[tied] for column in columns)
+        further = [np.signbit(np.where(np.isnan(losses), 0, losses)), *further]
+        tied = tied[np.lexsort([key for column in reversed(further) for key in _keys(column)])[:room]]
     return np.concatenate([before, tied])
 
 
