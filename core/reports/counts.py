@@ -107,13 +107,20 @@ class Counts:
     @cached_property
     def _unlike(self) -> tuple[float, float, float]:
         """The weight of pairs of unlike classes: both true, both predicted, a true and a predicted one."""
-        # Added up from either end: the sum less a class that holds nearly all of it would lose the others' digits.
-        weights, others = self.table[:2], np.zeros((2, self.support.size))
-        np.cumsum(weights[:, :-1], axis=1, out=others[:, 1:])
-        others[:, :-1] += np.cumsum(weights[:, :0:-1], axis=1)[:, ::-1]
-        pairs = (self.support, others[0]), (self.predicted, others[1]), (self.support, others[1])
-        of_support, of_predicted, of_both = (float((left * right).sum()) for left, right in pairs)
-        return of_support, of_predicted, of_both
+        of_support, of_predicted = _others(self.support), _others(self.predicted)
+        pairs = (self.support, of_support), (self.predicted, of_predicted), (self.support, of_predicted)
+        true, said, both = (float((left * right).sum()) for left, right in pairs)
+        return true, said, both
+
+
+def _others(weights: Floats) -> Floats:
+    """For each class the weight of all others. Only of a class that holds more than half would a difference lose the
+    digits of the others."""
+    found: Floats = weights.sum() - weights
+    if weights.size:
+        largest = int(weights.argmax())
+        found[largest] = weights[:largest].sum() + weights[largest + 1 :].sum()
+    return found
 
 
 def _rates(table: Floats) -> Floats:

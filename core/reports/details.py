@@ -1,5 +1,6 @@
 """The members of a report beside its metrics: tables by class and bin, curves, histograms."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,12 @@ def _octaves(weight: Array, low: Array) -> dict[str, Array]:
     finite, weight = low[there], weight[there]
     if not finite.size:
         return {"edges": np.zeros(0), "weights": np.zeros(0)}
-    top = max(FINEST + 1, int(np.floor(np.log2(max(finite.max(), 2.0**FINEST)))) + 1)
-    edges = 2.0 ** np.arange(FINEST, top + 1)
+    top = math.frexp(max(finite[-1], 2.0**FINEST))[1]  # keys ascend
+    edges = np.ldexp(1.0, np.arange(FINEST, top + 1))
     place = np.searchsorted(edges[:-1], finite, side="right")
     weights = np.bincount(place, weight, len(edges))
     first = int(np.flatnonzero(weights)[0]) if weights.any() else 0
-    lower = np.concatenate([[min(0.0, finite.min())], edges])
+    lower = np.concatenate([[min(0.0, finite[0])], edges])
     return {"edges": lower[first:], "weights": weights[first:]}
 
 

@@ -1,11 +1,13 @@
 """The report of a state as a plain document: Python's scalars, lists and dicts, and NumPy arrays."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from core.reports.declare import Metric, Task
 from core.reports.parts.ids import text_or_int
+from core.reports.spec import Spec
 from core.reports.state import Parts, State
 from core.reports.view import NONE, Value, View
 
@@ -37,11 +39,13 @@ def _of_parts(state: State, parts: Parts) -> dict[str, Any]:
 
 
 def _metrics(view: View, task: Task) -> dict[str, Any]:
-    return {
-        name: _said(metric, metric.value(view, *more))
-        for metric in task.metrics
-        for name, more in metric.names(view.spec).items()
-    }
+    return {name: _said(metric, metric.value(view, *more)) for name, metric, more in _named(task, view.spec)}
+
+
+@lru_cache(maxsize=64)
+def _named(task: Task, spec: Spec) -> list[tuple[str, Metric, tuple[int, ...]]]:
+    """Every number that there is under `spec`: its name, its metric, and what that takes beside a view."""
+    return [(name, metric, more) for metric in task.metrics for name, more in metric.names(spec).items()]
 
 
 def _said(metric: Metric, value: Value) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reports as JSON and as safetensors: documents whose arrays are written without becoming Python lists."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -59,14 +59,15 @@ def to_safetensors(found: Found) -> bytes:
     return safetensors.write(found.columns, said)
 
 
-def _shapes(value: Any) -> Iterator[tuple[int, ...]]:
+def _shapes(document: Mapping[str, Any]) -> list[tuple[int, ...]]:
     """The shapes of the arrays in a document, whose lists have none."""
-    if isinstance(value, np.ndarray):
-        yield value.shape
-    elif isinstance(value, dict):
-        for entry in value.values():
-            if isinstance(entry, np.ndarray | dict):
-                yield from _shapes(entry)
+    found: list[tuple[int, ...]] = []
+    for entry in document.values():
+        if isinstance(entry, dict):
+            found += _shapes(entry)
+        elif isinstance(entry, np.ndarray):
+            found.append(entry.shape)
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -74,7 +75,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else number(value)
     if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
+        return {name: entry if type(entry) is str else _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     if isinstance(value, np.ndarray):

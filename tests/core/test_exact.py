@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import core.exact
-from core.exact import ExactSum, exact_rows, exact_sum
+from core.exact import ExactSum, exact_by, exact_rows, exact_sum
 
 finite64 = hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=False, allow_infinity=False))
 finite32 = hnp.arrays(
@@ -130,3 +130,19 @@ def test_rows_with_a_value_that_is_odd_have_their_sums(odd: float) -> None:
 
 def test_no_rows_have_no_sums() -> None:
     assert exact_rows(np.zeros((0, 5))) == []
+
+
+@pytest.mark.parametrize("count", [1, 40, 1000, 2**15])
+def test_sums_by_entry_are_the_sums_of_its_values(count: int) -> None:
+    rng = np.random.default_rng(count)
+    wild = rng.normal(size=count) * 2.0 ** rng.integers(-1070, 890, count)
+    for values in (wild, np.full(count, np.nextafter(1, 0)), -np.abs(wild), rng.normal(size=count) * 5e-324):
+        entries = rng.integers(0, 5, count)
+        assert exact_by(entries, values, 7) == [ExactSum.of(values[entries == entry]) for entry in range(7)]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+def test_sums_by_entry_with_a_value_that_is_odd_are_sums_too(odd: float) -> None:
+    values, entries = np.random.default_rng(1).normal(size=60), np.arange(60) % 3
+    values[7] = odd
+    assert exact_by(entries, values, 3) == [ExactSum.of(values[entries == entry]) for entry in range(3)]

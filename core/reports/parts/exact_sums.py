@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core.errors import BadState
 from core.exact import ExactSum, exact_by
 from core.reports.parts.codec import Reader, Writer
+from core.reports.parts.limbs import MASK, Integers, carried, nearly, rounded, says_nothing
 from core.rules import Array
 
 ONE = 36  # the limb at which 2**0 begins
@@ -21,9 +22,7 @@ MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so 
 EXACT_UNITS = 1074  # of core.exact
 FEW, FEW_SUMS = 2**15, 64  # values and sums up to which core.exact.exact_by adds up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
-_MASK = np.int64(2**32 - 1)
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -44,8 +43,9 @@ class ExactSums:
 
     @classmethod
     def of_counts(cls, counts: Array) -> "ExactSums":
-        """`counts`, integers below 2**62 in size."""
-        return _carried(len(counts), ONE, counts.astype(np.int64)[None], None)
+        """`counts`, integers from 0 up to 2**62."""
+        limbs = counts.astype(np.int64)[None]
+        return cls(len(counts), ONE, limbs if counts.max(initial=0) < 2**31 else carried(limbs))
 
     @classmethod
     def of(cls, values: Array, index: Array | None, size: int) -> "ExactSums":
@@ -90,15 +90,15 @@ class ExactSums:
         places = exponent.astype(np.int64) - 53 + UNIT_BITS
         whole = np.ldexp(np.abs(mantissa), 53).astype(np.int64)
         limb, shift = places >> 5, places & 31
-        lower = (whole & _MASK) << shift
+        lower = (whole & MASK) << shift
         upper = ((whole >> 32) << shift) + (lower >> 32)
         sign = np.where(values < 0, np.int64(-1), np.int64(1))
         low, high = int(limb.min()), int(limb.max()) + 3
         limbs = np.zeros((high - low) * size, np.int64)
         flat = (limb - low) * size + index
-        for step, part in enumerate((lower & _MASK, upper & _MASK, upper >> 32)):
+        for step, part in enumerate((lower & MASK, upper & MASK, upper >> 32)):
             np.add.at(limbs, flat + step * size, sign * part)
-        return _carried(size, low, limbs.reshape(-1, size), odd)
+        return cls(size, low, carried(limbs.reshape(-1, size)), odd)
 
     @classmethod
     def joined(cls, several: "list[ExactSums]") -> "ExactSums":
@@ -112,7 +112,9 @@ class ExactSums:
             if odd is not None and one.odd is not None:
                 odd[:, start : start + one.size] = one.odd
             start += one.size
-        return _carried(size, low, limbs, odd)
+        if any(len(one.limbs) and one.limbs[-1].min(initial=0) < 0 for one in several):
+            limbs = carried(limbs)  # what was the last limb of some is none any more
+        return cls(size, low, limbs, odd)
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
         low, high = _span([self, other])
@@ -120,7 +122,7 @@ class ExactSums:
         for one in (self, other):
             limbs[one.low - low : one.low - low + len(one.limbs)] += one.limbs
         odd = other.odd if self.odd is None else self.odd if other.odd is None else self.odd + other.odd
-        return _carried(self.size, low, limbs, odd)
+        return ExactSums(self.size, low, carried(limbs), odd)
 
     def placed(self, size: int, positions: Array) -> "ExactSums":
         """Each sum at one of `positions`, all different, among `size`; the others are 0."""
@@ -134,7 +136,7 @@ class ExactSums:
     def grouped(self, starts: Array) -> "ExactSums":
         """The sums of the runs of neighbours that begin at `starts`, ascending from 0."""
         odd = None if self.odd is None else np.add.reduceat(self.odd, starts, axis=1)
-        return _carried(len(starts), self.low, np.add.reduceat(self.limbs, starts, axis=1), odd)
+        return ExactSums(len(starts), self.low, carried(np.add.reduceat(self.limbs, starts, axis=1)), odd)
 
     def part(self, start: int, stop: int) -> "ExactSums":
         """The sums from `start` up to `stop`."""
@@ -152,37 +154,14 @@ class ExactSums:
             with np.errstate(over="ignore"):
                 found = np.ldexp(self.limbs[0].astype(np.float64), 32 * (self.low - ONE))
         elif self.size <= ROUNDED_SINGLY:
-            found = self._rounded()
+            found = rounded(self.limbs, 32 * (self.low - ONE))
         else:
-            found = self._nearly()
+            found = nearly(self.limbs, 32 * (self.low - ONE))
         if self.odd is None:
             return found
         nan, positive, negative = self.odd > 0
         found = np.where(positive, np.inf, np.where(negative, -np.inf, found))
         return np.where(nan | (positive & negative), np.nan, found)
-
-    def _rounded(self) -> NDArray[np.float64]:
-        """Each sum rounded once, by Python."""
-        content, width = self.limbs.T.astype("<u4").tobytes(), 4 * len(self.limbs)
-        totals = [
-            int.from_bytes(content[at : at + width], "little", signed=True) for at in range(0, len(content), width)
-        ]
-        shift = 32 * (self.low - ONE)
-        scale, unit = 1 << max(shift, 0), 1 << max(-shift, 0)
-        try:
-            return np.array([total * scale / unit for total in totals])  # ints are divided without rounding twice
-        except OverflowError:
-            return np.array([_quotient(total * scale, unit) for total in totals])
-
-    def _nearly(self) -> NDArray[np.float64]:
-        """From the smallest limb up, of the sums' sizes, so that nothing cancels."""
-        negative = self.limbs[-1] < 0
-        sizes = _carried(self.size, self.low, np.where(negative, -self.limbs, self.limbs), None)
-        found = np.zeros(self.size)
-        with np.errstate(over="ignore"):
-            for place, limb in enumerate(sizes.limbs):
-                found = found + np.ldexp(limb.astype(np.float64), 32 * (self.low + place - ONE))
-        return np.where(negative, -found, found)
 
     def are_weights(self) -> bool:
         """Whether none is negative or NaN, as sums of weights are."""
@@ -208,9 +187,9 @@ class ExactSums:
         words, low = self.limbs, self.low
         if len(words):
             # The last limb may have more than 32 bits; after this, two's complement has room for the sign.
-            words = np.concatenate([words[:-1], words[-1:] & _MASK, words[-1:] >> 32 & _MASK])
+            words = np.concatenate([words[:-1], words[-1:] & MASK, words[-1:] >> 32 & MASK])
         first, stop = 0, len(words)
-        while stop and _says_nothing(words, stop):
+        while stop and says_nothing(words, stop):
             stop -= 1
         while first < stop and not words[first].any():
             first += 1
@@ -236,32 +215,7 @@ class ExactSums:
         return found
 
 
-def _quotient(total: int, unit: int) -> float:
-    try:
-        return total / unit
-    except OverflowError:
-        return float("inf") if total > 0 else float("-inf")
-
-
-def _says_nothing(words: Integers, stop: int) -> bool:
-    """Whether the last of the limbs up to `stop` only repeats the sign of the one before it (that of 0, if it is the
-    only one)."""
-    below = (words[stop - 2] >> 31) * _MASK if stop > 1 else np.zeros_like(words[0])
-    return bool((words[stop - 1] == below).all())
-
-
 def _span(several: list[ExactSums]) -> tuple[int, int]:
     """From which limb on, and up to which, any of them has some."""
     ends = [(one.low, one.low + len(one.limbs)) for one in several if len(one.limbs)] or [(ONE, ONE)]
     return min(low for low, _ in ends), max(high for _, high in ends)
-
-
-def _carried(size: int, low: int, limbs: Integers, odd: Integers | None) -> ExactSums:
-    """Sums whose limbs may have up to 62 bits and any sign: afterwards only the last has a sign, in 32 bits. More than
-    one of them are carried in place, so that they must be nobody else's."""
-    for place in range(len(limbs) - 1):
-        limbs[place + 1] += limbs[place] >> 32
-        limbs[place] &= _MASK
-    if limbs.size and (limbs[-1].max() >= 2**31 or limbs[-1].min() < -(2**31)):
-        limbs = np.concatenate([limbs[:-1], limbs[-1:] & _MASK, limbs[-1:] >> 32])
-    return ExactSums(size, low, limbs, odd)
