@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,18 @@ def _gathered(job: Job, samples: Samples) -> State:
 def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
     """The parts of a state that `samples` make. Of few samples all products are added up together."""
     rows = {part.name: part.products(samples) for part in kept if part.products and samples.size <= FEW}
-    distinct = {id(row): row for some in rows.values() for row in some}  # without weights some are the same
-    totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), samples.size))
-    total = dict(zip(distinct, totals, strict=True))
-    found = {name: ExactSums.of_totals([total[id(row)] for row in some]) for name, some in rows.items()}
+    found = dict(zip(rows, _summed(list(rows.values()), samples.size), strict=True))
     return {part.name: found[part.name] if part.name in found else part.of(samples) for part in kept}
+
+
+def _summed(several: list[list[Any]], size: int) -> Iterable[ExactSums]:
+    """The sums of each list of rows, of `size` each."""
+    distinct = {id(row): row for rows in several for row in rows}  # without weights some are the same
+    totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), size))
+    total = dict(zip(distinct, totals, strict=True))
+    sums = ExactSums.of_totals([total[id(row)] for rows in several for row in rows])
+    starts = accumulate((len(rows) for rows in several), initial=0)
+    return [sums.part(start, start + len(rows)) for start, rows in zip(starts, several, strict=False)]
 
 
 def _by_group(job: Job, samples: Samples) -> Iterable[tuple[str, Samples]]:

@@ -68,7 +68,7 @@ class ExactSums:
             bits |= unit
         low = max((bits & -bits).bit_length() - 1, 0) // 32  # the limbs below the last 1 of any are left out
         units = [unit >> (32 * low) for unit in units]
-        words = max(map(int.bit_length, units)) // 32 + 1
+        words = max(map(int.bit_length, units), default=0) // 32 + 1
         content = b"".join([unit.to_bytes(4 * words, "little", signed=True) for unit in units])
         limbs = np.frombuffer(content, "<u4").reshape(len(totals), words).T.astype(np.int64)
         limbs[-1] -= (limbs[-1] >> 31) << 32
