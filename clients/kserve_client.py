@@ -52,8 +52,17 @@ def check_outputs(form: str, response: InferResponse) -> None:
     check(f"infer, {form}", good and response.id == "batch-1", found)
 
 
+async def columns(client: InferenceRESTClient, url: str) -> None:
+    """What a report says of each sample, integers among them."""
+    inputs = [tensor("logits", "FP32", LOGITS, binary=True), tensor("targets", "INT64", TARGETS, binary=True)]
+    made = InferRequest("multiclass", inputs, parameters={"binary_data_output": True})
+    found = await client.infer(url, made, model_name="multiclass")
+    predicted = {output.name: output.as_numpy().tolist() for output in found.outputs}["predicted"]
+    check("columns of a report", predicted == [0, 2], predicted)
+
+
 async def ask(client: InferenceRESTClient, url: str) -> None:
-    """Health, both forms of a batch, and two refusals."""
+    """Health, both forms of a batch, two refusals, and the columns of a report."""
     check("server live", await client.is_server_live(url) is True, True)
     check("server ready", await client.is_server_ready(url) is True, True)
     check("model ready", await client.is_model_ready(url, MODEL) is True, True)
@@ -67,6 +76,7 @@ async def ask(client: InferenceRESTClient, url: str) -> None:
             check(f"refused, {form}", error.response.status_code == 400 and said.startswith("targets[0] is 7"), said)
         else:
             sys.exit("a class that is not there was answered")
+    await columns(client, url)
 
 
 async def main() -> None:

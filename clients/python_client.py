@@ -5,10 +5,13 @@ import sys
 
 from lossmeter_client import Client
 from lossmeter_client.api.losses import binary_cross_entropy, cross_entropy
+from lossmeter_client.api.reports import report_multiclass
 from lossmeter_client.models.binary_cross_entropy_answer import BinaryCrossEntropyAnswer
 from lossmeter_client.models.binary_cross_entropy_request import BinaryCrossEntropyRequest
 from lossmeter_client.models.cross_entropy_answer import CrossEntropyAnswer
 from lossmeter_client.models.cross_entropy_request import CrossEntropyRequest
+from lossmeter_client.models.multiclass_report import MulticlassReport
+from lossmeter_client.models.multiclass_report_request import MulticlassReportRequest
 from lossmeter_client.models.problem_document import ProblemDocument
 
 
@@ -43,6 +46,18 @@ def elementwise(client: Client) -> None:
     check("binary loss", float(answer.loss), (math.log(2) - math.log(0.75) + 100) / 3)
 
 
+def report(client: Client) -> None:
+    """Every metric of a batch, of which some are not defined."""
+    body = MulticlassReportRequest(logits=[[2.0, 0.5, -1.0], [0.1, 0.2, 0.3]], targets=[0, 2], worst=1)
+    answer = report_multiclass.sync(client=client, body=body)
+    if not isinstance(answer, MulticlassReport):
+        sys.exit(f"report_multiclass answered {answer}")
+    check("samples", answer.samples, 2)
+    check("cross_entropy", float(answer.metrics["cross_entropy"].value), 0.62162707)
+    check("accuracy", float(answer.metrics["accuracy"].value), 1.0)
+    check("worst[0].loss", float(answer.worst[0].loss), 1.0019428)
+
+
 def refused(client: Client) -> None:
     """A class that is not there: a typed problem document that points at it."""
     body = CrossEntropyRequest(logits=[[2.0, 0.5]], targets=[2])
@@ -60,6 +75,7 @@ def main() -> None:
     with Client(base_url=sys.argv[1]) as client:
         weighted(client)
         elementwise(client)
+        report(client)
         refused(client)
 
 

@@ -37,6 +37,14 @@ const elementwise = await client.POST("/v1/losses/binary_cross_entropy", {
 });
 check("binary loss", elementwise.data?.loss, Math.log(2) - Math.log(0.75) + 100);
 
+const report = await client.POST("/v1/reports/multiclass", {
+  body: { logits: [[2.0, 0.5, -1.0], [0.1, 0.2, 0.3]], targets: [0, 2], worst: 1 },
+});
+check("samples", report.data?.samples, 2);
+check("cross_entropy", report.data?.metrics["cross_entropy"]?.value, 0.62162707);
+check("accuracy", report.data?.metrics["accuracy"]?.value, 1);
+check("worst[0].loss", report.data?.worst[0]?.loss, 1.0019428);
+
 const refused = await client.POST("/v1/losses/cross_entropy", { body: { logits: [[2.0, 0.5]], targets: [2] } });
 if (!refused.error) throw new Error("a class that is not there was answered");
 const problem: Schemas["ProblemDocument"] = refused.error;

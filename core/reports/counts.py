@@ -86,7 +86,7 @@ class Counts:
             return 0.0
         # c n - sum of s p, from what is wrong: where one class holds nearly everything, those two are nearly the same.
         covariance = of_both - self._wrong * self.total
-        return min(max(covariance / math.sqrt(of_support) / math.sqrt(of_predicted), -1.0), 1.0)
+        return min(max(covariance / math.sqrt(of_support * of_predicted), -1.0), 1.0)
 
     @property
     def cohen_kappa(self) -> float:
