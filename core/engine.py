@@ -131,12 +131,11 @@ class Engine:
 
         def work(block: tiles.Block) -> None:
             results = self._run(variant, dtype, feeds(batch, block, as_sent=self.card is not None))
-            parts = {name: array[block.start : block.stop] for name, array in arrays.items()}
-            for (name, part), result in zip(parts.items(), results, strict=True):
-                part[:] = result[: part.size]
-                if name in sums:
-                    sums[name].append(ExactSum.of(part))
-            mend(batch, block, parts)
+            for array, result in zip(arrays.values(), results, strict=True):
+                array[block.start : block.stop] = result[: block.stop - block.start]
+            for name, parts in sums.items():
+                parts.append(ExactSum.of(arrays[name][block.start : block.stop]))
+            mend(batch, block, arrays)
 
         self.share(blocks, work, cancelled)
         added = {name: sum(parts, ExactSum()) for name, parts in sums.items()}

@@ -16,18 +16,18 @@ AT_ONCE = 2**16  # elements, in float64
 
 def mend(batch: Batch, block: Block, outputs: dict[str, Array]) -> None:
     """Compute anew, by the float64 reference of a measure that is `mended`, those samples of `block` whose first output
-    is NaN. `outputs` are those of the block, by name, and changed in place."""
+    is NaN. `outputs` are those of all samples, by name, and changed in place."""
     measure = batch.plan.measure
     if not measure.mended:
         return
-    wrong = np.flatnonzero(np.isnan(outputs[measure.outputs[0]]))
+    wrong = np.flatnonzero(np.isnan(outputs[measure.outputs[0]][block.start : block.stop]))
     step = max(1, AT_ONCE // batch.classes)
     for start in range(0, wrong.size, step):
         places = wrong[start : start + step]
         found = measure.reference(**_given(batch, block, places))
         for array, values in zip(outputs.values(), found, strict=True):
             with np.errstate(over="ignore"):
-                array[places] = values.astype(array.dtype)
+                array[block.start + places] = values.astype(array.dtype)
 
 
 def _given(batch: Batch, block: Block, places: Array) -> dict[str, object]:
