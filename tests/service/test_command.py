@@ -22,6 +22,7 @@ def served(monkeypatch: pytest.MonkeyPatch, starts: bool = True) -> list[Any]:
         server.started = starts
         calls.append(server.config)
 
+    monkeypatch.setenv("LOSSMETER_PORT", "0")  # a free one: others may listen on the default
     monkeypatch.setattr(Server, "run", run)
     monkeypatch.setattr("faulthandler.enable", lambda: None)
     monkeypatch.setattr("service.process.watch", lambda turns, seconds: None)
