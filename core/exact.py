@@ -121,22 +121,23 @@ def _steps(words: NDArray[np.int64], zero: int) -> int:
 def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
     """The sum of each of `rows` (rows, values), float64: of short finite ones all at once, since for few values each
     call of NumPy's takes longer than what it does."""
-    sizes = np.abs(rows).max(axis=1, initial=0.0)
+    sizes = np.maximum.reduce(np.abs(rows), axis=1, initial=0.0)
     if rows.shape[1] > 1 << _RUN_BITS or not (sizes < _LARGE).all():
         return [ExactSum.of(row) for row in rows]
     totals, count, places = [0] * len(rows), rows.shape[1], np.arange(len(rows))
-    while (left := sizes > 0).any():  # as in _units
-        if not left.all():
+    while some := np.count_nonzero(left := sizes > 0):  # as in _units
+        if some < len(rows):
             rows, sizes, places = rows[left], sizes[left], places[left]
         binades = np.maximum(np.frexp(sizes)[1] + (_RUN_BITS - 10), -1022)
         anchors = np.ldexp(1.5, binades)
         raised = rows + anchors[:, None]
-        steps = raised.view(np.int64).sum(axis=1) - count * anchors.view(np.int64)  # each wraps, and back again
+        # Each of these wraps around, and back again.
+        steps = np.add.reduce(raised.view(np.int64), axis=1) - count * anchors.view(np.int64)
         for place, step, binade in zip(places.tolist(), steps.tolist(), binades.tolist(), strict=True):
             totals[place] += step << (binade - _MANTISSA_BITS + _UNIT_BITS)
         raised -= anchors[:, None]
         rows = rows - raised
-        sizes = np.abs(rows).max(axis=1)
+        sizes = np.maximum.reduce(np.abs(rows), axis=1)
     return [ExactSum(total) for total in totals]
 
 

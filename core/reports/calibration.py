@@ -36,7 +36,7 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> Integers:
     Bin i is (i / bins, (i + 1) / bins], edges in float64, and 0 is in the first. Source:
     sklearn.calibration.calibration_curve(strategy="uniform").
     """
-    found: Integers = np.searchsorted(edges(bins)[1:-1], confidence.astype(np.float64), side="left")
+    found: Integers = edges(bins)[1:-1].searchsorted(confidence.astype(np.float64))
     missing = np.isnan(confidence)
     if missing.any():
         found[missing] = -1

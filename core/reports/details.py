@@ -17,7 +17,7 @@ from core.rules import Array
 MATRIX_CLASSES = 200  # up to which the whole confusion matrix is answered
 TOP_CONFUSIONS = 50
 CURVE_POINTS = 500
-QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+QUANTILES = np.array([0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0])
 FINEST = -20  # the least power of two that a histogram of losses has an edge at
 
 
@@ -57,8 +57,7 @@ def _decisions(view: View) -> dict[str, Any]:
 
 def _calibration(view: View) -> dict[str, Array]:
     weight, confidence, right = bins(view)
-    with np.errstate(all="ignore"):
-        found: dict[str, Array] = {"weight": weight, "confidence": confidence / weight, "accuracy": right / weight}
+    found: dict[str, Array] = {"weight": weight, "confidence": confidence / weight, "accuracy": right / weight}
     if view.spec.binning == "width":
         found = {"edges": edges(view.spec.bins)} | found
     return found
@@ -88,9 +87,10 @@ def _octaves(weight: Array, low: Array) -> dict[str, Array]:
         return {"edges": np.zeros(0), "weights": np.zeros(0)}
     top = math.frexp(max(finite[-1], 2.0**FINEST))[1]  # keys ascend
     edges = np.ldexp(1.0, np.arange(FINEST, top + 1))
-    place = np.searchsorted(edges[:-1], finite, side="right")
+    place = edges[:-1].searchsorted(finite, side="right")
     weights = np.bincount(place, weight, len(edges))
-    first = int(np.flatnonzero(weights)[0]) if weights.any() else 0
+    filled = weights.nonzero()[0]
+    first = int(filled[0]) if len(filled) else 0
     lower = np.concatenate([[min(0.0, finite[0])], edges])
     return {"edges": lower[first:], "weights": weights[first:]}
 
@@ -100,11 +100,11 @@ def _quantiles(weight: Array, low: Array, high: Array) -> list[dict[str, Any]]:
     reached = np.cumsum(weight)
     if not reached.size or not reached[-1] > 0:
         return []
-    places = np.searchsorted(reached, np.array(QUANTILES) * reached[-1], side="left")
-    places = np.minimum(np.maximum(places, np.flatnonzero(weight > 0)[0]), len(weight) - 1)
+    places = reached.searchsorted(QUANTILES * reached[-1])
+    places = np.minimum(np.maximum(places, (weight > 0).nonzero()[0][0]), len(weight) - 1)
     return [
         {"share": share, "value": most, "interval": [least, most]}
-        for share, least, most in zip(QUANTILES, low[places].tolist(), high[places].tolist(), strict=True)
+        for share, least, most in zip(QUANTILES.tolist(), low[places].tolist(), high[places].tolist(), strict=True)
     ]
 
 

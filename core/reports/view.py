@@ -83,6 +83,5 @@ class View:
 
 def mapped(value: Value, function: Callable[[Floats], Floats]) -> Value:
     """An increasing `function` of a value and of its interval."""
-    with np.errstate(all="ignore"):
-        found, low, high = function(np.array([value.value, *value.interval])).tolist()
+    found, low, high = function(np.array([value.value, *value.interval])).tolist()
     return Value(found, (low, high), value.method)

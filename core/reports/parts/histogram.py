@@ -55,10 +55,11 @@ class Histogram:
     @classmethod
     def _of_counts(cls, keys: Keys, channels: int, bits: int, most: int) -> "Histogram":
         """Of samples that each count once in every channel."""
-        ascending = np.sort(keys)
+        ascending = keys.copy()
+        ascending.sort()
         starts = _starts(ascending)
-        counts = np.append(starts[1:], len(ascending)) - starts
-        whole = cls(channels, bits, most, ascending[starts], ExactSums.of_counts(np.tile(counts, channels)))
+        counts = np.concatenate([starts[1:], [len(ascending)]]) - starts
+        whole = cls(channels, bits, most, ascending[starts], ExactSums.of_counts(np.concatenate([counts] * channels)))
         return whole if len(starts) <= most else whole.coarse()
 
     def __add__(self, other: "Histogram") -> "Histogram":
@@ -151,4 +152,4 @@ def _begins(ascending: Keys) -> NDArray[np.bool_]:
 
 
 def _starts(ascending: Keys) -> NDArray[np.int64]:
-    return np.flatnonzero(_begins(ascending))
+    return _begins(ascending).nonzero()[0]

@@ -52,13 +52,15 @@ class Worst:
         badness = np.where(np.isnan(losses), np.inf, losses.astype(np.float64))
         chosen = np.arange(losses.size)
         if losses.size > most:
-            last = np.partition(badness, losses.size - most)[losses.size - most]
+            parted = badness.copy()
+            parted.partition(losses.size - most)
+            last = parted[losses.size - most]
             if last == np.inf:  # NaN before infinity
                 nan = np.isnan(losses)
                 surely, equal = nan, np.isposinf(badness) & ~nan
             else:
                 surely, equal = badness > last, badness == last
-            chosen = _chosen(np.flatnonzero(surely), np.flatnonzero(equal), most, ids, [losses, *extras])
+            chosen = _chosen(surely.nonzero()[0], equal.nonzero()[0], most, ids, [losses, *extras])
         columns = zip(*(extra[chosen].tolist() for extra in extras), strict=True) if extras else repeat(())
         made = map(Entry, map(ids.at, chosen.tolist()), losses[chosen].tolist(), columns)
         return cls(most, _in_order(made))

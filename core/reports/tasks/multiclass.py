@@ -27,7 +27,7 @@ WORST = ("target", "predicted", "target_probability", "margin")
 def gather(job: Job, values: Any) -> Samples:
     """The samples that count, of the columns `values`."""
     targets = job.batch.arrays["targets"].reshape(-1).astype(np.int64, copy=False)
-    places = np.flatnonzero(targets != job.batch.plan.options["ignore_index"])
+    places = (targets != job.batch.plan.options["ignore_index"]).nonzero()[0]
     columns = {**values, "target": targets}
     if len(places) < job.size:
         columns = {name: array[places] for name, array in columns.items()}
