@@ -27,7 +27,7 @@ _SCALE_BITS = 200
 _FEW = 500  # below about this many values math.fsum of a list is quicker than the vectors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a report makes dozens, which would take twice as long
 class ExactSum:
     """The exact sum of float values: `total` units of 2**-1074, and how many values were not finite."""
 

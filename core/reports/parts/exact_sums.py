@@ -25,7 +25,7 @@ ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)  # not frozen, as core.exact.ExactSum
 class ExactSums:
     """`size` exact sums: `limbs` (limbs, size) from the limb `low` on, and how many of the values of each were NaN,
     infinite and minus infinite, as `odd` (3, size), None if none were. The limbs are carried: all but the last lie in
