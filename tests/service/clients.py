@@ -1,4 +1,4 @@
-"""Clients in closed loops, each a thread: they ask for losses, and follow what /readyz says, as a balancer would."""
+"""Clients in closed loops, each a thread: they ask for losses and reports, and follow /readyz, as a balancer would."""
 
 import http.client
 import threading
@@ -15,10 +15,11 @@ from tests.service.conftest import GOOD, JSON, LOSS
 
 _values = np.linspace(-9, -1, 2**15, dtype=np.float32)
 LARGE = safetensors({"log_probabilities": _values, "targets": np.ones_like(_values)}, {"per_sample": False})
-WORK = (
-    (LOSS, GOOD, JSON),
-    ("/v1/losses/kl_div", LARGE, {"Content-Type": "application/x-safetensors"}),  # leaves the event loop
-)
+SMALL = (LOSS, GOOD, JSON)
+WORK = (  # in turn
+    *(SMALL, SMALL, SMALL, ("/v1/reports/multiclass", GOOD, JSON)),
+    *(SMALL, SMALL, SMALL, ("/v1/losses/kl_div", LARGE, {"Content-Type": "application/x-safetensors"})),
+)  # the last of each row leave the event loop
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Client:
                     self.tally.turned_away += 1
                     break
                 next_look = time.monotonic() + self.follow_seconds
-            self.ask(*WORK[turn % 8 == 7])
+            self.ask(*WORK[turn % len(WORK)])
             self.tally.stop.wait(0.02)
         self.connection.close()
 
