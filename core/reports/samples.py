@@ -55,8 +55,8 @@ class Samples:
         return ExactSums.joined(weights or [ExactSums.zeros(0)])
 
     def count_by(self, size: int, *chosen: tuple[Array, Array | None]) -> ExactSums:
-        """For each pair of `chosen`, and for each of `size` entries, the weight of the samples whose entry is so by its
-        first; where it has a second, of those at which that is true."""
+        """For each pair of `chosen`, and each of `size` entries, the weight of the samples that its first says are of
+        that entry; of those at which its second is true, if it has one."""
         if self.weight is None:
             entries = (entry if where is None else entry[where] for entry, where in chosen)
             return ExactSums.of_counts(np.concatenate([np.bincount(entry, minlength=size) for entry in entries]))
