@@ -91,9 +91,9 @@ class Rows:
 
 
 class _Columns:
-    """The columns of (samples, classes) scores and (samples, 1) targets, each made by a method, as (samples, 1): those
-    of probabilities. `own`, `top` and `other` are of the target, of the best class, and of the best that is not the
-    target."""
+    """The columns of (samples, classes) scores and (samples, 1) targets, each made by a method, as (samples, 1), the
+    rank as (samples,): those of probabilities. `own`, `top` and `other` are of the target, of the best class, and of
+    the best that is not the target."""
 
     def __init__(self, op: Any, scores: Any, target: Any) -> None:
         self.op, self.scores, self.target = op, scores, target
