@@ -30,7 +30,9 @@ from core.variants import FOLDER, Variant
 
 log = logging.getLogger("lossmeter.engine")
 
-BLOCK_ELEMENTS = 2**19  # of (samples, classes): 2 MiB of float32 logits, and as much again for the log-probabilities
+# Of (samples, classes): 2 MiB of float32 logits, and as much again for the log-probabilities; those of columns for each
+# array of that size. Half of it costs columns, whose graphs have many nodes, a seventh more.
+BLOCK_ELEMENTS = 2**19
 ELEMENTWISE_BLOCK = 2**16  # half of it costs 1.2 times the time, for the threads meet more often; twice of it the same
 SMALL_ELEMENTS = 2**16  # computed at once, in 0.1 ms, beside whatever the threads do
 SHARED_ELEMENTS = 2**17  # less than this is computed before a second thread is awake

@@ -9,6 +9,7 @@ import numpy as np
 from core.reports.segments import Floats, Runs
 
 SAFE = (2.0**-60, 2.0**60)  # peaks of weights whose products are far from the ends of float64
+SMALL = 2.0**-900  # products from here on have lost no digits
 
 
 class PrecisionRecallF1(NamedTuple):
@@ -68,7 +69,7 @@ class Counts:
 
         Source: sklearn.metrics.balanced_accuracy_score, which leaves out classes that are only predicted.
         """
-        present = np.count_nonzero(self.support)
+        present = int(np.count_nonzero(self.support))
         return float(self.each[1].sum()) / present if present else math.nan
 
     @property
@@ -86,7 +87,10 @@ class Counts:
             return 0.0
         # c n - sum of s p, from what is wrong: where one class holds nearly everything, those two are nearly the same.
         covariance = of_both - self._wrong * self.total
-        return min(max(covariance / math.sqrt(of_support * of_predicted), -1.0), 1.0)
+        spread = of_support * of_predicted
+        if spread > SMALL:  # one root, so that what is perfect is 1
+            return min(max(covariance / math.sqrt(spread), -1.0), 1.0)
+        return min(max(covariance / math.sqrt(of_support) / math.sqrt(of_predicted), -1.0), 1.0)
 
     @property
     def cohen_kappa(self) -> float:

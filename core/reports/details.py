@@ -59,7 +59,7 @@ def _calibration(view: View) -> dict[str, Array]:
     weight, confidence, right = bins(view)
     found: dict[str, Array] = {"weight": weight, "confidence": confidence / weight, "accuracy": right / weight}
     if view.spec.binning == "width":
-        found = {"edges": edges(view.spec.bins)} | found
+        found = {"edges": edges(view.spec.bins).copy()} | found
     return found
 
 

@@ -1,7 +1,6 @@
 """Reports as JSON and as safetensors: documents whose arrays are written without becoming Python lists."""
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -59,7 +58,7 @@ def to_safetensors(found: Found) -> bytes:
     return safetensors.write(found.columns, said)
 
 
-def _shapes(document: Mapping[str, Any]) -> list[tuple[int, ...]]:
+def _shapes(document: dict[str, Any]) -> list[tuple[int, ...]]:
     """The shapes of the arrays in a document, whose lists have none."""
     found: list[tuple[int, ...]] = []
     for entry in document.values():

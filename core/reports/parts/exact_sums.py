@@ -20,7 +20,7 @@ UNIT_BITS = 32 * ONE
 MOST_LIMBS = 80
 MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so many does not overflow
 EXACT_UNITS = 1074  # of core.exact
-FEW, FEW_SUMS = 2**15, 64  # values and sums up to which core.exact.exact_by adds up
+FEW_VALUES, FEW_SUMS = 2**15, 64  # values and sums up to which core.exact.exact_by adds up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
 
@@ -28,8 +28,8 @@ _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each
 @dataclass(eq=False, slots=True)  # not frozen, as core.exact.ExactSum
 class ExactSums:
     """`size` exact sums: `limbs` (limbs, size) from the limb `low` on, and how many of the values of each were NaN,
-    infinite and minus infinite, as `odd` (3, size), None if none were. The limbs are carried: all but the last lie in
-    [0, 2**32)."""
+    infinite and minus infinite, as `odd` (3, size), None if none were. The limbs are carried: see
+    core.reports.parts.limbs."""
 
     size: int
     low: int
@@ -53,7 +53,7 @@ class ExactSums:
         the only one."""
         if index is None:
             return cls.of_totals([ExactSum.of(values)])
-        if len(values) <= FEW and 0 < size <= FEW_SUMS:
+        if len(values) <= FEW_VALUES and 0 < size <= FEW_SUMS:
             return cls.of_totals(exact_by(index, values.astype(np.float64), size))
         found = cls.zeros(size)
         for start in range(0, len(values), _PARTS):
@@ -186,7 +186,7 @@ class ExactSums:
     def _trimmed(self) -> tuple[int, NDArray[np.uint32]]:
         words, low = self.limbs, self.low
         if len(words):
-            # The last limb may have more than 32 bits; after this, two's complement has room for the sign.
+            # After this, two's complement has room for the sign.
             words = np.concatenate([words[:-1], words[-1:] & MASK, words[-1:] >> 32 & MASK])
         first, stop = 0, len(words)
         while stop and says_nothing(words, stop):

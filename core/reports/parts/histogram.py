@@ -41,7 +41,7 @@ class Histogram:
     def of(cls, keys: Keys, contributions: list[Array], bits: int, most: int) -> "Histogram":
         """Of samples with `keys` (n,), to which each channel adds its contribution (n,): float weights, or booleans
         for 1 and 0."""
-        if all(values.dtype == np.bool_ and values.all() for values in contributions):
+        if contributions and all(values.dtype == np.bool_ and values.all() for values in contributions):
             return cls._of_counts(keys, len(contributions), bits, most)
         found, place = np.unique(keys, return_inverse=True)
         fine = len(found) <= most

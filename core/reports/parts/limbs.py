@@ -1,5 +1,5 @@
 """Sums as limbs of 32 bits: int64 (limbs, sums), the least first. Of carried ones all but the last lie in [0, 2**32),
-and the last has the sign, in two's complement."""
+and the last, which has the sign, in [-2**31, 2**31)."""
 
 import numpy as np
 from numpy.typing import NDArray

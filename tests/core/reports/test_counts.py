@@ -101,6 +101,20 @@ def test_weights_of_any_size_neither_overflow_nor_vanish(scale: float) -> None:
     assert of(*scaled).cohen_kappa == of(*given).cohen_kappa
 
 
+@pytest.mark.parametrize("small", [1e-150, 1e-162, 1e-170, 1e-200, 1e-300])
+def test_weights_that_are_far_apart_neither_overflow_nor_vanish(small: float) -> None:
+    weights, wrong = np.array([1.0, small]), np.array([small, 1.0])
+    assert of(weights, weights, weights).matthews_corrcoef == pytest.approx(1.0, abs=1e-12)
+    assert of(weights, wrong, np.zeros(2)).matthews_corrcoef == pytest.approx(-small, rel=1e-12, abs=1e-12)
+    assert of(weights, weights, weights).cohen_kappa == 1.0
+
+
+def test_numbers_are_pythons() -> None:
+    counts = of(np.array([2.0, 1.0]), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    found = counts.balanced_accuracy, counts.matthews_corrcoef, counts.cohen_kappa, *counts.averages["macro"]
+    assert {type(value) for value in found} == {float}
+
+
 def test_perfect_and_contrary_predictions_reach_the_ends() -> None:
     for weights in np.random.default_rng(44).random((50, 3)):
         assert of(weights, weights, weights).matthews_corrcoef == 1.0

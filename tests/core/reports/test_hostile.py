@@ -137,7 +137,7 @@ def peak(work: Callable[[], object]) -> int:
 
 
 def test_few_bytes_take_little_memory() -> None:
-    """Sums of nothing take no bytes, but a report has a number for each class."""
+    """Sums of nothing take no bytes, but a report has numbers for each class, which are kept while it is made."""
     per_class = {"averages": ("macro", "per_class"), "metrics": ("auroc",)}
     for classes, groups in ((2**20, 1), (2**16, 16)):
         most = empty(classes, groups, **per_class)
