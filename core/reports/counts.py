@@ -40,12 +40,12 @@ class Counts:
         self.total = float(self.support.sum())
         self._known = self.table is table or bool(np.isfinite(table).all())
 
-    @cached_property
+    @property
     def each(self) -> Floats:
-        """Precision, recall and F1 of each class: see precision_recall_f1."""
+        """Precision, recall and F1 of each class: see precision_recall_f1. Not kept, as classes may be many."""
         return _rates(self.table)
 
-    @cached_property
+    @property
     def averages(self) -> dict[str, PrecisionRecallF1]:
         """Precision, recall and F1 averaged over the classes that are a target or a prediction.
 
@@ -53,15 +53,7 @@ class Counts:
         there is no such class, NaN where a weight is not finite.
         Source: sklearn.metrics.precision_recall_fscore_support(average=...).
         """
-        present = np.count_nonzero(self.support + self.predicted)
-        if not present:
-            none = PrecisionRecallF1(*([0.0 if self._known else math.nan] * 3))
-            return {"micro": none, "macro": none, "weighted": none}
-        macro = self.each.sum(axis=1) / present
-        # Without any support, where all recalls and F1 are 0, classes count alike.
-        weighted = (self.each * self.support).sum(axis=1) / self.total if self.total else macro
-        found = {"micro": _rates(self.table.sum(axis=1, keepdims=True))[:, 0], "macro": macro, "weighted": weighted}
-        return {name: PrecisionRecallF1(*values.tolist()) for name, values in found.items()}
+        return self._means[0]
 
     @property
     def balanced_accuracy(self) -> float:
@@ -69,8 +61,23 @@ class Counts:
 
         Source: sklearn.metrics.balanced_accuracy_score, which leaves out classes that are only predicted.
         """
-        present = int(np.count_nonzero(self.support))
-        return float(self.each[1].sum()) / present if present else math.nan
+        return self._means[1]
+
+    @cached_property
+    def _means(self) -> tuple[dict[str, PrecisionRecallF1], float]:
+        """The averages, and the balanced accuracy."""
+        present = np.count_nonzero(self.support + self.predicted)
+        if not present:
+            none = PrecisionRecallF1(*([0.0 if self._known else math.nan] * 3))
+            return {"micro": none, "macro": none, "weighted": none}, math.nan
+        each, true = self.each, int(np.count_nonzero(self.support))
+        total = each.sum(axis=1)
+        macro = total / present
+        # Without any support, where all recalls and F1 are 0, classes count alike.
+        weighted = (each * self.support).sum(axis=1) / self.total if self.total else macro
+        found = {"micro": _rates(self.table.sum(axis=1, keepdims=True))[:, 0], "macro": macro, "weighted": weighted}
+        balanced = float(total[1]) / true if true else math.nan
+        return {name: PrecisionRecallF1(*values.tolist()) for name, values in found.items()}, balanced
 
     @property
     def matthews_corrcoef(self) -> float:
@@ -85,8 +92,12 @@ class Counts:
         of_support, of_predicted, of_both = self._unlike
         if of_support <= 0 or of_predicted <= 0:
             return 0.0
-        # c n - sum of s p, from what is wrong: where one class holds nearly everything, those two are nearly the same.
-        covariance = of_both - self._wrong * self.total
+        # c n - sum of s p, or the same from what is wrong: of two numbers that are nearly the same, the smaller two.
+        right = float(self.correct.sum())
+        if self._wrong < right:
+            covariance = of_both - self._wrong * self.total
+        else:
+            covariance = right * self.total - float((self.support * self.predicted).sum())
         spread = of_support * of_predicted
         if spread > SMALL:  # one root, so that what is perfect is 1
             return min(max(covariance / math.sqrt(spread), -1.0), 1.0)
@@ -136,6 +147,7 @@ def _rates(table: Floats) -> Floats:
 
 def _scaled(table: Floats) -> Floats:
     """The weights over one power of two, so that neither sums nor products overflow; no ratio changes."""
-    if SAFE[0] <= float(table.max(initial=0.0)) <= SAFE[1]:
+    peak = float(table.max(initial=0.0))
+    if peak == 0 or SAFE[0] <= peak <= SAFE[1]:
         return table
     return np.array(Runs.of(np.zeros(table.shape[1], np.int64)).scaled(*table)[0])

@@ -43,9 +43,8 @@ class ExactSums:
 
     @classmethod
     def of_counts(cls, counts: Array) -> "ExactSums":
-        """`counts`, integers from 0 up to 2**62."""
-        limbs = counts.astype(np.int64)[None]
-        return cls(len(counts), ONE, limbs if counts.max(initial=0) < 2**31 else carried(limbs))
+        """`counts`, integers below 2**62 in size."""
+        return cls(len(counts), ONE, carried(counts.astype(np.int64)[None]))
 
     @classmethod
     def of(cls, values: Array, index: Array | None, size: int) -> "ExactSums":

@@ -137,12 +137,12 @@ def peak(work: Callable[[], object]) -> int:
 
 
 def test_few_bytes_take_little_memory() -> None:
-    """Sums of nothing take no bytes, but a report has numbers for each class, which are kept while it is made."""
+    """Sums of nothing take no bytes, but a report has a number for each class."""
     per_class = {"averages": ("macro", "per_class"), "metrics": ("auroc",)}
     for classes, groups in ((2**20, 1), (2**16, 16)):
         most = empty(classes, groups, **per_class)
         assert len(most) < 10_000
-        assert peak(lambda content=most: report(storage.read(content, TASKS))) < 160 * MEBI  # type: ignore[misc]
+        assert peak(lambda content=most: report(storage.read(content, TASKS))) < 150 * MEBI  # type: ignore[misc]
         more = empty(classes, groups + 1, **per_class)
         assert peak(lambda content=more: refusal(content)) < MEBI  # type: ignore[misc]
 

@@ -28,7 +28,7 @@ def columns() -> Iterator[Engine]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_metrics_are_their_sources_and_their_references(columns: Engine, task: str) -> None:
-    seed, count = seeded(80)
+    seed, count = seeded(150)
     wrong: list[tuple[int, str, str, float, float]] = []
     seen: set[str] = set()
     for number, case in enumerate(random_cases(task, seed, count)):
@@ -57,7 +57,7 @@ def _exact_matthews(case: Case) -> float:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_matthews_corrcoef_is_the_exact_one_under_any_weights(columns: Engine, task: str) -> None:
-    seed, count = seeded(60)
+    seed, count = seeded(100)
     for number, case in enumerate(random_cases(task, seed, count)):
         found = answer(columns, task, case.fields).values["matthews_corrcoef"]
         assert found == pytest.approx(_exact_matthews(case), abs=rounding(case)), number
