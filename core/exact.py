@@ -20,6 +20,7 @@ _UNIT_BITS = 1074  # 2**-1074 is the smallest float64 above zero
 _UNIT = 1 << _UNIT_BITS
 _CHUNK_BITS = 17  # large steps, so that threads seldom wait for each other between them
 _RUN_BITS = 15  # of a chunk are added up in one word
+FEW_VALUES = 1 << _RUN_BITS  # that exact_by takes at most
 _MANTISSA_BITS = 52
 _WORD = 1 << 64
 _LARGE = 2.0**900  # values from here on are scaled down first, so that nothing overflows
@@ -142,7 +143,7 @@ def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
 
 
 def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -> list[ExactSum]:
-    """For each of `size` entries the sum of those `values`, at most 2**15, float64, whose `index` it is."""
+    """For each of `size` entries the sum of those `values`, float64, at most FEW_VALUES, whose `index` it is."""
     peak = float(np.abs(values).max(initial=0.0))
     if not peak < _LARGE:
         return [ExactSum.of(values[index == entry]) for entry in range(size)]

@@ -24,7 +24,7 @@ def parts(confidence: str, right: str) -> tuple[Part, Part]:
             hit &= there
         counts = samples.count_by(size, (place, there), (place, hit))
         total = samples.total_by(place, samples[confidence].astype(np.float64), size, there)
-        return ExactSums.joined([counts.part(0, size), total, counts.part(size, 2 * size)])
+        return ExactSums.joined([counts.part(0, size), total, counts.part(size, 2 * size)])  # in the order of states
 
     def masses(samples: Samples) -> Histogram:
         values = samples[confidence]

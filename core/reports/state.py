@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,13 @@ def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
     return {part.name: found[part.name] if part.name in found else part.of(samples) for part in kept}
 
 
-def _summed(several: list[list[Any]], size: int) -> Iterable[ExactSums]:
+def _summed(several: list[list[Any]], size: int) -> list[ExactSums]:
     """The sums of each list of rows, of `size` each."""
     distinct = {id(row): row for rows in several for row in rows}  # without weights some are the same
     totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), size))
     total = dict(zip(distinct, totals, strict=True))
     sums = ExactSums.of_totals([total[id(row)] for rows in several for row in rows])
-    starts = accumulate((len(rows) for rows in several), initial=0)
-    return [sums.part(start, start + len(rows)) for start, rows in zip(starts, several, strict=False)]
+    return [sums.part(start, stop) for start, stop in pairwise(accumulate(map(len, several), initial=0))]
 
 
 def _by_group(job: Job, samples: Samples) -> Iterable[tuple[str, Samples]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadState
-from core.exact import ExactSum, exact_by
+from core.exact import FEW_VALUES, ExactSum, exact_by
 from core.reports.parts.codec import Reader, Writer
 from core.reports.parts.limbs import MASK, Integers, carried, nearly, rounded, says_nothing
 from core.rules import Array
@@ -20,7 +20,7 @@ UNIT_BITS = 32 * ONE
 MOST_LIMBS = 80
 MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so many does not overflow
 EXACT_UNITS = 1074  # of core.exact
-FEW_VALUES, FEW_SUMS = 2**15, 64  # values and sums up to which core.exact.exact_by adds up
+FEW_SUMS = 64  # up to which core.exact.exact_by adds few values up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
 
