@@ -115,36 +115,42 @@ def _steps(words: NDArray[np.int64], zero: int) -> int:
     runs = np.add.reduceat(words, np.arange(0, words.size, 1 << _RUN_BITS)).tolist()
     whole, rest = divmod(words.size, 1 << _RUN_BITS)
     sizes = [1 << _RUN_BITS] * whole + [rest] * (rest > 0)
-    wrapped = (run - size * zero for run, size in zip(runs, sizes, strict=True))
-    return sum((steps + _WORD // 2) % _WORD - _WORD // 2 for steps in wrapped)
+    return sum(_unwrapped(run - size * zero) for run, size in zip(runs, sizes, strict=True))
+
+
+def _unwrapped(steps: int) -> int:
+    """What has wrapped around to `steps`."""
+    return (steps + _WORD // 2) % _WORD - _WORD // 2
+
+
+def _peak(values: NDArray[np.float64]) -> float:
+    """The largest size of any of `values`, 0 if there are none; NaN if one is."""
+    return float(np.abs(values).max(initial=0.0))
 
 
 def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
     """The sum of each of `rows` (rows, values), float64: of short finite ones all at once, since for few values each
     call of NumPy's takes longer than what it does."""
-    sizes = np.maximum.reduce(np.abs(rows), axis=1, initial=0.0)
-    if rows.shape[1] > 1 << _RUN_BITS or not (sizes < _LARGE).all():
+    peak = _peak(rows)
+    if rows.shape[1] > 1 << _RUN_BITS or not peak < _LARGE:
         return [ExactSum.of(row) for row in rows]
-    totals, count, places = [0] * len(rows), rows.shape[1], np.arange(len(rows))
-    while some := np.count_nonzero(left := sizes > 0):  # as in _units
-        if some < len(rows):
-            rows, sizes, places = rows[left], sizes[left], places[left]
-        binades = np.maximum(np.frexp(sizes)[1] + (_RUN_BITS - 10), -1022)
-        anchors = np.ldexp(1.5, binades)
-        raised = rows + anchors[:, None]
-        # Each of these wraps around, and back again.
-        steps = np.add.reduce(raised.view(np.int64), axis=1) - count * anchors.view(np.int64)
-        for place, step, binade in zip(places.tolist(), steps.tolist(), binades.tolist(), strict=True):
-            totals[place] += step << (binade - _MANTISSA_BITS + _UNIT_BITS)
-        raised -= anchors[:, None]
+    totals, count = [0] * len(rows), rows.shape[1]
+    while peak:  # as in _units
+        binade = max(math.frexp(peak)[1] + _RUN_BITS - 10, -1022)
+        anchor = np.float64(math.ldexp(1.5, binade))
+        raised = rows + anchor
+        words = np.add.reduce(raised.view(np.int64), axis=1).tolist()
+        zero, shift = count * int(anchor.view(np.int64)), binade - _MANTISSA_BITS + _UNIT_BITS
+        totals = [total + (_unwrapped(word - zero) << shift) for total, word in zip(totals, words, strict=True)]
+        raised -= anchor
         rows = rows - raised
-        sizes = np.maximum.reduce(np.abs(rows), axis=1)
+        peak = _peak(rows)
     return [ExactSum(total) for total in totals]
 
 
 def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -> list[ExactSum]:
     """For each of `size` entries the sum of those `values`, float64, at most FEW_VALUES, whose `index` it is."""
-    peak = float(np.abs(values).max(initial=0.0))
+    peak = _peak(values)
     if not peak < _LARGE:
         return [ExactSum.of(values[index == entry]) for entry in range(size)]
     totals = [0] * size
@@ -156,7 +162,7 @@ def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -
         for entry, step in enumerate(np.bincount(index, steps, size).tolist()):
             totals[entry] += int(math.ldexp(step, -unit)) << (unit + _UNIT_BITS)
         values = values - steps
-        peak = float(np.abs(values).max())
+        peak = _peak(values)
     return [ExactSum(total) for total in totals]
 
 
