@@ -43,10 +43,11 @@ def _lists(values: Array) -> bytes:
     text = dump(values)
     if b"n" not in text:
         return text
-    odd = values[~np.isfinite(values)]  # for which JSON has no number, and orjson writes null
+    # JSON has no number for what is not finite, and orjson writes null.
+    if not np.isinf(values).any():
+        return text.replace(b"null", _WORDS[0])
+    odd = values[~np.isfinite(values)]
     kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
-    if (kinds == kinds[0]).all():
-        return text.replace(b"null", _WORDS[kinds[0]])
     pieces = text.split(b"null")
     joined: list[bytes] = [b""] * (2 * len(pieces) - 1)
     joined[::2], joined[1::2] = pieces, [_WORDS[kind] for kind in kinds.tolist()]
@@ -60,8 +61,10 @@ def least(shapes: Iterable[tuple[int, ...]]) -> int:
     """How many bytes arrays of these shapes take at least, however short their numbers."""
     found = 0
     for shape in shapes:
-        lists = sum(math.prod(shape[:depth]) for depth in range(len(shape)))
-        found += math.prod(shape) * len("0.0,") + lists * len("[]")
+        lists, numbers = 0, 1
+        for size in shape:
+            lists, numbers = lists + numbers, numbers * size
+        found += numbers * len("0.0,") + lists * len("[]")
     return found
 
 
