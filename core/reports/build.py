@@ -88,7 +88,7 @@ def three_moments(column: Array, weight: Array | None) -> ExactSums:
 def clipped_loss(own: Array) -> Array:
     """-log of probabilities, clipped to [eps, 1 - eps] with eps that of their dtype."""
     eps = np.finfo(own.dtype).eps
-    return np.asarray(-np.log(np.clip(own, eps, 1 - eps).astype(np.float64)))
+    return np.asarray(-np.log(np.minimum(np.maximum(own, eps), 1 - eps).astype(np.float64)))
 
 
 def element_weight(samples: Samples) -> Array:
@@ -160,13 +160,13 @@ def histogram(
 
 
 def _losses(samples: Samples) -> Histogram:
-    losses, most = samples["loss"], np.finfo(np.float32).max
+    losses, weight = samples["loss"], samples.weight
     if losses.dtype != np.float32:  # what is finite stays so
+        most = np.finfo(np.float32).max
         losses = np.where(np.isfinite(losses), np.clip(losses, -most, most), losses).astype(np.float32)
-    weight = np.ones(losses.shape, bool) if samples.weight is None else samples.weight
     missing = np.isnan(losses)
     if missing.any():
-        losses, weight = losses[~missing], weight[~missing]
+        losses, weight = losses[~missing], None if weight is None else weight[~missing]
     return Histogram.of(keys(losses).astype(np.uint64), [weight], LOSS_BITS, EXACT_SCORES)
 
 

@@ -32,7 +32,7 @@ def parts(confidence: str, right: str) -> tuple[Part, Part]:
         values, hit = values[there].astype(np.float32), samples[right][there].astype(bool)
         found = probability_keys(np.clip(values, 0, 1)).astype(np.uint64)
         if samples.weight is None:
-            contributions: list[Array] = [there[there], values.astype(np.float64), hit]
+            contributions: list[Array | None] = [None, values.astype(np.float64), hit]
         else:
             weight = samples.weight[there]
             contributions = [weight, weight * values, np.where(hit, weight, 0.0)]

@@ -9,6 +9,7 @@ import numpy as np
 from core.reports.segments import Floats, Runs
 
 SAFE = (2.0**-60, 2.0**60)  # peaks of weights whose products are far from the ends of float64
+FEW = 2**16  # classes up to which what each has is kept
 SMALL = 2.0**-900  # products from here on have lost no digits
 
 
@@ -38,12 +39,17 @@ class Counts:
         self.table = _scaled(table)
         self.support, self.predicted, self.correct = self.table
         self.total = float(self.support.sum())
+        self._each: Floats | None = None
         self._known = self.table is table or bool(np.isfinite(table).all())
 
     @property
     def each(self) -> Floats:
-        """Precision, recall and F1 of each class: see precision_recall_f1. Not kept, as classes may be many."""
-        return _rates(self.table)
+        """Precision, recall and F1 of each class: see precision_recall_f1."""
+        if self.table.shape[1] > FEW:
+            return _rates(self.table)
+        if self._each is None:
+            self._each = _rates(self.table)
+        return self._each
 
     @property
     def averages(self) -> dict[str, PrecisionRecallF1]:
@@ -75,9 +81,11 @@ class Counts:
         macro = total / present
         # Without any support, where all recalls and F1 are 0, classes count alike.
         weighted = (each * self.support).sum(axis=1) / self.total if self.total else macro
-        found = {"micro": _rates(self.table.sum(axis=1, keepdims=True))[:, 0], "macro": macro, "weighted": weighted}
+        support, predicted, correct = self.table.sum(axis=1).tolist()
+        micro = [correct / whole if whole else 0.0 for whole in (predicted, support, (support + predicted) / 2)]
+        found = {"micro": micro, "macro": macro.tolist(), "weighted": weighted.tolist()}
         balanced = float(total[1]) / true if true else math.nan
-        return {name: PrecisionRecallF1(*values.tolist()) for name, values in found.items()}, balanced
+        return {name: PrecisionRecallF1(*values) for name, values in found.items()}, balanced
 
     @property
     def matthews_corrcoef(self) -> float:
@@ -141,7 +149,8 @@ def _others(weights: Floats) -> Floats:
 def _rates(table: Floats) -> Floats:
     support, predicted, correct = table
     whole: Floats = np.array([predicted, support, (support + predicted) / 2])
-    np.divide(correct, whole, out=whole, where=whole > 0)  # what is 0 stays 0
+    whole += whole == 0  # of which nothing is correct
+    np.divide(correct, whole, out=whole)
     return whole
 
 

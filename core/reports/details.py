@@ -101,7 +101,7 @@ def _quantiles(weight: Array, low: Array, high: Array) -> list[dict[str, Any]]:
     if not reached.size or not reached[-1] > 0:
         return []
     places = reached.searchsorted(QUANTILES * reached[-1])
-    places = np.minimum(np.maximum(places, (weight > 0).nonzero()[0][0]), len(weight) - 1)
+    places = np.minimum(np.maximum(places, (weight > 0).argmax()), len(weight) - 1)
     return [
         {"share": share, "value": most, "interval": [least, most]}
         for share, least, most in zip(QUANTILES.tolist(), low[places].tolist(), high[places].tolist(), strict=True)

@@ -12,8 +12,7 @@ KEY_BITS = 32
 
 def _of(samples: Samples) -> Histogram:
     pairs = samples["target"].astype(np.uint64) << np.uint64(32) | samples["predicted"].astype(np.uint64)
-    weight = np.ones(samples.size, bool) if samples.weight is None else samples.weight
-    return Histogram.of(pairs, [weight], KEY_BITS, PAIRS)
+    return Histogram.of(pairs, [samples.weight], KEY_BITS, PAIRS)
 
 
 CONFUSIONS = histogram(

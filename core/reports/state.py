@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -75,9 +76,14 @@ def gather(job: Job, values: Values) -> State:
 
 def _gathered(job: Job, samples: Samples) -> State:
     coverage = Coverage.of(job.shard, job.first, job.first + job.size) if job.shard or not job.named else Coverage()
-    kept = list(job.task.kept(job.spec))
+    kept = _kept(job.task, job.spec)
     groups = {label: _parts(kept, one) for label, one in _by_group(job, samples)}
     return State(job.task, job.spec, coverage, groups)
+
+
+@lru_cache(maxsize=64)
+def _kept(task: Task, spec: Spec) -> list[Part]:
+    return list(task.kept(spec))
 
 
 def _parts(kept: Sequence[Part], samples: Samples) -> Parts:

@@ -20,6 +20,7 @@ UNIT_BITS = 32 * ONE
 MOST_LIMBS = 80
 MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so many does not overflow
 EXACT_UNITS = 1074  # of core.exact
+LEAST_NORMAL = 5  # the limb from which on a sum that is not 0 has all digits of a float64, and so is rounded once
 FEW_SUMS = 64  # up to which core.exact.exact_by adds few values up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
@@ -69,8 +70,8 @@ class ExactSums:
         units = [unit >> (32 * low) for unit in units]
         words = max(map(int.bit_length, units), default=0) // 32 + 1
         content = b"".join([unit.to_bytes(4 * words, "little", signed=True) for unit in units])
-        limbs = np.frombuffer(content, "<u4").reshape(len(totals), words).T.astype(np.int64)
-        limbs[-1] -= (limbs[-1] >> 31) << 32
+        limbs = np.frombuffer(content, "<i4").reshape(len(totals), words).T.astype(np.int64)
+        limbs[:-1] &= MASK  # the last has the sign
         kinds = [(total.nan, total.positive_infinity, total.negative_infinity) for total in totals]
         odd = np.array(kinds, np.int64).T if any(map(any, kinds)) else None
         return cls(len(totals), low, limbs, odd)
@@ -111,7 +112,8 @@ class ExactSums:
             if odd is not None and one.odd is not None:
                 odd[:, start : start + one.size] = one.odd
             start += one.size
-        if any(len(one.limbs) and one.limbs[-1].min(initial=0) < 0 for one in several):
+        lower = (one for one in several if one.low + len(one.limbs) < high)
+        if any(len(one.limbs) and one.limbs[-1].min(initial=0) < 0 for one in lower):
             limbs = carried(limbs)  # what was the last limb of some is none any more
         return cls(size, low, limbs, odd)
 
@@ -143,15 +145,16 @@ class ExactSums:
         return ExactSums(stop - start, self.low, self.limbs[:, start:stop], odd)
 
     def values(self) -> NDArray[np.float64]:
-        """Each sum as a float64: rounded once, up to ROUNDED_SINGLY of them or where they are counts; else off by two
+        """Each sum as a float64: rounded once, up to ROUNDED_SINGLY of them or where they span 64 bits; else off by two
         units in the last place at most. NaN and infinities as floats add up."""
         if not len(self.limbs):
             found = np.zeros(self.size)
-        elif self.low == ONE and len(self.limbs) == 1:
-            found = self.limbs[0].astype(np.float64)
-        elif self.low > ONE and len(self.limbs) == 1:
-            with np.errstate(over="ignore"):
-                found = np.ldexp(self.limbs[0].astype(np.float64), 32 * (self.low - ONE))
+        elif len(self.limbs) <= 2 and self.low >= LEAST_NORMAL:
+            whole = self.limbs[0] if len(self.limbs) == 1 else (self.limbs[1] << 32) + self.limbs[0]
+            found = whole.astype(np.float64)
+            if self.low != ONE:
+                with np.errstate(over="ignore"):
+                    found = np.ldexp(found, 32 * (self.low - ONE))
         elif self.size <= ROUNDED_SINGLY:
             found = rounded(self.limbs, 32 * (self.low - ONE))
         else:

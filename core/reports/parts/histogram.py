@@ -4,6 +4,7 @@ Which of the two it is follows from the content alone: cut keys can only have co
 whole, and adding never makes them fewer. So it is the same in any order. A key may have a row in its upper 32 bits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,10 @@ class Histogram:
         return cls(channels, bits, most, np.zeros(0, np.uint64), ExactSums.zeros(0))
 
     @classmethod
-    def of(cls, keys: Keys, contributions: list[Array], bits: int, most: int) -> "Histogram":
-        """Of samples with `keys` (n,), to which each channel adds its contribution (n,): float weights, or booleans
-        for 1 and 0."""
-        if contributions and all(values.dtype == np.bool_ and values.all() for values in contributions):
+    def of(cls, keys: Keys, contributions: Sequence[Array | None], bits: int, most: int) -> "Histogram":
+        """Of samples with `keys` (n,), to which each channel adds its contribution (n,): float weights, booleans for 1
+        and 0, or None where each adds 1."""
+        if contributions and all(values is None for values in contributions):
             return cls._of_counts(keys, len(contributions), bits, most)
         found, place = np.unique(keys, return_inverse=True)
         fine = len(found) <= most
@@ -126,9 +127,9 @@ class Histogram:
         return cls(channels, bits, most, keys, sums, fine)
 
 
-def _channel(place: Array, values: Array, size: int) -> ExactSums:
-    if values.dtype == np.bool_:
-        return ExactSums.of_counts(np.bincount(place if values.all() else place[values], minlength=size))
+def _channel(place: Array, values: Array | None, size: int) -> ExactSums:
+    if values is None or values.dtype == np.bool_:
+        return ExactSums.of_counts(np.bincount(place if values is None else place[values], minlength=size))
     return ExactSums.of(values, place, size)
 
 

@@ -19,12 +19,13 @@ _HALF = np.uint32(np.float32(0.5).view(np.uint32))
 def keys(scores: NDArray[Any]) -> Keys:
     """The key of each of `scores`, float32 and not NaN; that of -0.0 is that of 0.0."""
     bits = (scores + np.float32(0.0)).view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    negative = bits.view(np.int32) >> 31  # all ones, or all zeros
+    return bits ^ (negative.view(np.uint32) | _SIGN)
 
 
 def scores(keys: Keys) -> Floats:
     """The scores of whole keys, float64. Keys beyond those of the infinities, which no score has, are theirs too."""
-    keys = np.clip(keys, _LEAST, _MOST)
+    keys = np.minimum(np.maximum(keys, _LEAST), _MOST)
     bits = np.where(keys & _SIGN, keys & ~_SIGN, ~keys)
     return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 

@@ -15,7 +15,7 @@ def carried(limbs: Integers) -> Integers:
     for place in range(len(limbs) - 1):
         limbs[place + 1] += limbs[place] >> 32
         limbs[place] &= MASK
-    if limbs.size and (limbs[-1].max() >= 2**31 or limbs[-1].min() < -(2**31)):
+    if limbs.size and np.maximum.reduce(np.abs(limbs[-1])) >= 2**31:
         return np.concatenate([limbs[:-1], limbs[-1:] & MASK, limbs[-1:] >> 32])
     return limbs
 

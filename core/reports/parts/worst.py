@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from core.rules import Array
 Number = int | float
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One sample, and more of what is known of it."""
 
     id: Id
@@ -49,12 +48,13 @@ class Worst:
         """The worst of samples with `losses` (n,) and their names, with `extras` (n,) of each."""
         if not most or not losses.size:
             return cls(most)
-        badness = np.where(np.isnan(losses), np.inf, losses.astype(np.float64))
-        chosen = np.arange(losses.size)
+        badness, last = np.where(np.isnan(losses), np.inf, losses), -np.inf
         if losses.size > most:
             parted = badness.copy()
             parted.partition(losses.size - most)
             last = parted[losses.size - most]
+        chosen = (badness >= last).nonzero()[0]
+        if len(chosen) > most:
             if last == np.inf:  # NaN before infinity
                 nan = np.isnan(losses)
                 surely, equal = nan, np.isposinf(badness) & ~nan
@@ -93,10 +93,10 @@ class Worst:
 
 
 def _in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    found = sorted(entries, key=lambda entry: entry.first)
-    if any(one.first == other.first for one, other in pairwise(found)):
-        found.sort(key=lambda entry: entry.order)
-    return tuple(found)
+    found = [(entry.first, entry) for entry in entries]
+    if len({first for first, _ in found}) < len(found):
+        return tuple(sorted((entry for _, entry in found), key=lambda entry: entry.order))
+    return tuple(entry for _, entry in sorted(found))
 
 
 def _order(value: Number) -> tuple[bool, bool, Number, bool]:
