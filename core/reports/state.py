@@ -58,6 +58,8 @@ class State:
     @property
     def whole(self) -> Parts:
         """The parts of all groups together."""
+        if len(self.groups) == 1:
+            return next(iter(self.groups.values()))
         tally: Tally[Parts] = Tally(_added)
         for parts in self.groups.values():
             tally.add(parts)
@@ -95,8 +97,10 @@ def _parts(kept: Sequence[Part], samples: Samples) -> Parts:
 
 def _summed(several: list[list[Any]], size: int) -> list[ExactSums]:
     """The sums of each list of rows, of `size` each."""
+    if not several:
+        return []
     distinct = {id(row): row for rows in several for row in rows}  # without weights some are the same
-    totals = exact_rows(np.array(list(distinct.values()), np.float64).reshape(len(distinct), size))
+    totals = exact_rows(np.concatenate(list(distinct.values()), dtype=np.float64).reshape(len(distinct), size))
     total = dict(zip(distinct, totals, strict=True))
     sums = ExactSums.of_totals([total[id(row)] for rows in several for row in rows])
     return [sums.part(start, stop) for start, stop in pairwise(accumulate(map(len, several), initial=0))]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_names_come_back_as_they_were_sent(client: TestClient, name: str, form: 
     found = answer(post(client, carry(form, "binary", arrays, others)))["worst"]
     order = [0, 2, 5, 4, 3, 1]
     assert [one["id"] for one in found] == [IDS[name][place] if IDS[name] else f"s:{place}" for place in order]
+
+
+@pytest.mark.parametrize("odd", [1.0, math.nan, math.inf])
+def test_losses_come_back_whatever_the_names_look_like(client: TestClient, odd: float) -> None:
+    arrays: dict[str, Array] = {"logits": np.array([odd, 1], np.float32), "targets": np.zeros(2, np.int64)}
+    found = answer(post(client, carry("safetensors", "binary", arrays, {"ids": ["null", "NaN"]})))["worst"]
+    loss = {1.0: pytest.approx(1.3132616, rel=1e-6), math.inf: "Infinity"}.get(odd, "NaN")
+    assert {one["id"]: one["loss"] for one in found} == {"null": loss, "NaN": pytest.approx(1.3132616, rel=1e-6)}
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "int32"])

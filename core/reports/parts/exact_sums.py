@@ -20,7 +20,6 @@ UNIT_BITS = 32 * ONE
 MOST_LIMBS = 80
 MOST_ODD = 2**53  # values that are not finite; merging a thousand states of so many does not overflow
 EXACT_UNITS = 1074  # of core.exact
-LEAST_NORMAL = 5  # the limb from which on a sum that is not 0 has all digits of a float64, and so is rounded once
 FEW_SUMS = 64  # up to which core.exact.exact_by adds few values up
 ROUNDED_SINGLY = 4096  # sums up to which each is rounded by Python
 _PARTS = 2**28  # values added up before the limbs are carried: below 2**60 each, then
@@ -149,10 +148,10 @@ class ExactSums:
         units in the last place at most. NaN and infinities as floats add up."""
         if not len(self.limbs):
             found = np.zeros(self.size)
-        elif len(self.limbs) <= 2 and self.low >= LEAST_NORMAL:
+        elif len(self.limbs) <= 2:
             whole = self.limbs[0] if len(self.limbs) == 1 else (self.limbs[1] << 32) + self.limbs[0]
             found = whole.astype(np.float64)
-            if self.low != ONE:
+            if self.low != ONE:  # which rounds nothing more, as sums are whole numbers of the least float
                 with np.errstate(over="ignore"):
                     found = np.ldexp(found, 32 * (self.low - ONE))
         elif self.size <= ROUNDED_SINGLY:

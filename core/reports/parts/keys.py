@@ -26,8 +26,9 @@ def keys(scores: NDArray[Any]) -> Keys:
 def scores(keys: Keys) -> Floats:
     """The scores of whole keys, float64. Keys beyond those of the infinities, which no score has, are theirs too."""
     keys = np.minimum(np.maximum(keys, _LEAST), _MOST)
-    bits = np.where(keys & _SIGN, keys & ~_SIGN, ~keys)
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+    positive = keys.view(np.int32) >> 31
+    bits = keys ^ (~positive.view(np.uint32) | _SIGN)
+    return bits.view(np.float32).astype(np.float64)
 
 
 def probability_keys(probabilities: NDArray[Any]) -> Keys:

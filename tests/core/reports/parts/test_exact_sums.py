@@ -154,6 +154,20 @@ def test_many_sums_are_off_by_two_units_in_the_last_place_at_most(count: int) ->
     assert distance.max() <= (0 if count <= ROUNDED_SINGLY else 2)
 
 
+@pytest.mark.parametrize("low", [2, 3, 4, 5, ONE - 1, ONE, ONE + 1, 65, 66, 67])
+def test_sums_of_one_and_two_limbs_are_rounded_once(low: int) -> None:
+    rng = np.random.default_rng(low)
+    totals = [*rng.integers(-(2**63), 2**63, 300).tolist(), *(2**54 + odd for odd in range(-9, 10)), -(2**63), 0, -1]
+    if low == 2:  # whose last 14 bits are below the least float
+        totals = [total >> 14 << 14 for total in totals]
+    unit = Fraction(2) ** (32 * (low - ONE))
+    two = np.array([[total & (2**32 - 1) for total in totals], [total >> 32 for total in totals]])
+    for limbs in (two, two[1:]):
+        whole = totals if len(limbs) == 2 else limbs[0].tolist()
+        found = ExactSums(len(totals), low, limbs).values()
+        assert found.tolist() == [rounded(total * unit) for total in whole]
+
+
 def test_sums_past_the_largest_number_are_infinite_until_they_come_back() -> None:
     for size in (1, 5000):
         most = ExactSums.of(np.full(size, np.finfo(np.float64).max), np.arange(size), size)
