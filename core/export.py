@@ -14,6 +14,7 @@ from typing import Any
 import onnx  # noqa: TID251
 import onnx_ir as ir  # noqa: TID251
 import onnxscript  # noqa: TID251
+from onnx_ir.passes.common import RemoveUnusedNodesPass  # noqa: TID251
 
 from core.declare import Kind, Measure, Tensor
 from core.measures import MEASURES
@@ -86,6 +87,7 @@ def widener(dtype: str) -> bytes:
 def _file(stem: str, trace: Any, inputs: list[ir.Value], outputs: list[ir.Value], doc: str) -> bytes:
     graph = onnxscript.build_graph(trace, inputs, outputs, opset_imports={"": OPSET}, name=stem.replace(".", "_"))
     built = ir.Model(graph, ir_version=IR_VERSION, producer_name="lossmeter", doc_string=doc.strip())
+    RemoveUnusedNodesPass()(built)  # onnxruntime would run them
     proto = ir.to_proto(built)
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))

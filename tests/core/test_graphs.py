@@ -50,6 +50,20 @@ def test_the_complete_graph_takes_every_input_under_its_name(dtype: str) -> None
         assert model.ir_version == IR_VERSION
 
 
+def _read(graph: onnx.GraphProto) -> set[str]:
+    """The names that the nodes of a graph and of its branches read, and its outputs."""
+    branches = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    found = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    return found.union(*map(_read, branches))
+
+
+def test_no_graph_computes_what_nothing_reads() -> None:
+    for path in FOLDER.glob("*.onnx"):
+        graph = onnx.load(path).graph
+        read = _read(graph)
+        assert [node.name for node in graph.node if read.isdisjoint(node.output)] == [], path.name
+
+
 @pytest.mark.parametrize("left_out", [set(), {"weight"}])
 def test_smoothing_pads_and_widens_no_whole_batch(left_out: set[str]) -> None:
     """The quick sum of rows: what is padded and cast to float64 are at most its few parts."""
