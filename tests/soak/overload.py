@@ -1,8 +1,8 @@
 """python -m tests.soak.overload [SECONDS] [SEED]: five times what the service can do, and what becomes of it.
 
-The server has one core and the driver the other. Small bodies mean much work (kl_div of a column and a row), since a
-driver in Python could not offer so many trivial ones. Open loop: a request is sent when its time has come, whether the
-ones before it have been answered or not.
+The server has one core and the driver the other. Small bodies mean much work (kl_div of a column and a row, a report of
+many groups), since a driver in Python could not offer so many trivial ones. Open loop: a request is sent when its time
+has come, whether the ones before it have been answered or not.
 
 QUEUE_SECONDS, unless it is set, is 0.05 and not the default of half a second: an accepted request may wait so long for
 its thread, and is to take no more than twice its time without load. In fewer than JUDGED_SECONDS, where a pause of the
@@ -47,6 +47,19 @@ def work(rows: int, columns: int) -> bytes:
     return request(json.dumps(body, separators=(",", ":")).encode(), path="/v1/losses/kl_div")
 
 
+def report(groups: int, size: int) -> bytes:
+    """A request of a few kilobytes for the report of so many groups of `size` samples."""
+    body = {
+        "logits": [0.5, -0.5] * (groups * size // 2),
+        "targets": [0, 1, 1, 1] * (groups * size // 4),
+        "groups": [*range(groups)] * size,
+    }
+    return request(json.dumps(body, separators=(",", ":")).encode(), path="/v1/reports/binary")
+
+
+BODIES = (*(work(*shape) for shape in SHAPES), report(20, 20))
+
+
 @dataclass
 class Seen:
     """What came back: how many of each status, the seconds that each took, and what should not be.
@@ -79,13 +92,12 @@ class Seen:
 async def closed_loop(port: int, clients: int, seconds: float, seed: int) -> Seen:
     """So many clients, each of which asks again as soon as it is answered."""
     seen, pool, start = Seen(), Pool(port), time.perf_counter()
-    bodies = [work(*shape) for shape in SHAPES]
 
     async def client(number: int) -> None:
         rng = random.Random(seed + number)
         while time.perf_counter() < start + seconds:
             began = time.perf_counter()
-            seen.note(await pool.ask(rng.choice(bodies)), time.perf_counter() - began)
+            seen.note(await pool.ask(rng.choice(BODIES)), time.perf_counter() - began)
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     seen.sending, seen.seconds = seconds, time.perf_counter() - start
@@ -96,7 +108,6 @@ async def closed_loop(port: int, clients: int, seconds: float, seed: int) -> See
 async def open_loop(port: int, rate: float, seconds: float, seed: int) -> Seen:
     """`rate` requests a second, at random moments."""
     seen, pool, rng = Seen(), Pool(port), random.Random(seed)
-    bodies = [work(*shape) for shape in SHAPES]
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(sent: bytes) -> None:
@@ -109,7 +120,7 @@ async def open_loop(port: int, rate: float, seconds: float, seed: int) -> Seen:
     due = began = time.perf_counter()
     while due < began + seconds:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.create_task(one(rng.choice(bodies)))
+        task = asyncio.create_task(one(rng.choice(BODIES)))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         due += rng.expovariate(rate)
