@@ -84,8 +84,8 @@ def _gathered(job: Job, samples: Samples) -> State:
 
 
 @lru_cache(maxsize=64)
-def _kept(task: Task, spec: Spec) -> list[Part]:
-    return list(task.kept(spec))
+def _kept(task: Task, spec: Spec) -> tuple[Part, ...]:
+    return tuple(task.kept(spec))
 
 
 def _parts(kept: Sequence[Part], samples: Samples) -> Parts:

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass, field
+from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -63,7 +64,9 @@ def _shapes(document: dict[str, Any]) -> list[tuple[int, ...]]:
     """The shapes of the arrays in a document, whose lists and metrics have none."""
     found: list[tuple[int, ...]] = []
     for name, entry in document.items():
-        if isinstance(entry, dict) and name != "metrics":
+        if name == "groups":  # whose names may be any
+            found += chain.from_iterable(map(_shapes, entry.values()))
+        elif isinstance(entry, dict) and name != "metrics":
             found += _shapes(entry)
         elif isinstance(entry, np.ndarray):
             found.append(entry.shape)

@@ -48,6 +48,8 @@ def _lists(values: Array) -> bytes:
         return text.replace(b"null", _WORDS[0])
     odd = values[~np.isfinite(values)]
     kinds = np.where(np.isnan(odd), 0, np.where(odd > 0, 1, 2))
+    if (kinds == kinds[0]).all():
+        return text.replace(b"null", _WORDS[kinds[0]])
     pieces = text.split(b"null")
     joined: list[bytes] = [b""] * (2 * len(pieces) - 1)
     joined[::2], joined[1::2] = pieces, [_WORDS[kind] for kind in kinds.tolist()]

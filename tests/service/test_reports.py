@@ -246,6 +246,16 @@ def test_an_answer_that_cannot_fit_is_not_written(client: TestClient, monkeypatc
     assert not written
 
 
+def test_groups_that_cannot_fit_are_not_written_whatever_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays: dict[str, Array] = {"logits": np.zeros((1, 1000), np.float32), "targets": np.zeros(1, np.int64)}
+    body = carry("safetensors", "multiclass", arrays, {"groups": ["metrics"]})
+    written: list[Any] = []
+    monkeypatch.setattr(reports, "dump", written.append)
+    with serving(max_json_bytes=30_000) as tight:  # room for the classes of all samples, but not of the group too
+        problem(post(tight, body), 422)
+    assert not written
+
+
 def test_the_name_of_a_shard_may_look_like_a_number(client: TestClient) -> None:
     arrays: dict[str, Array] = {"logits": np.zeros(1, np.float32), "targets": np.zeros(1, np.int64)}
     found = answer(post(client, carry("safetensors", "binary", arrays, {"shard": "5"})))
