@@ -11,7 +11,7 @@ from core.dtypes import name_of
 from core.errors import Fault, InvalidInput, missing, mistyped, unknown
 from core.rules import Array
 
-_LEAST, _MOST = -(2**63), 2**63 - 1  # of int64
+_INT64 = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _is_option(option: Tensor, value: object) -> bool:
         return isinstance(value, float | np.floating) or (
             isinstance(value, int | np.integer) and bool(-(2**53) < value < 2**53)
         )
-    return isinstance(value, int | np.integer) and bool(_LEAST <= value <= _MOST)
+    return isinstance(value, int | np.integer) and bool(_INT64.min <= value <= _INT64.max)
 
 
 def _is_choice(choice: Choice, value: object) -> bool:

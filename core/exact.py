@@ -25,6 +25,7 @@ _MANTISSA_BITS = 52
 _WORD = 1 << 64
 _LARGE = 2.0**900  # values from here on are scaled down first, so that nothing overflows
 _SCALE_BITS = 200
+_FAR = 2.0**40  # rows whose largest values are farther apart than this would take many steps together
 _FEW = 500  # below about this many values math.fsum of a list is quicker than the vectors
 
 
@@ -123,34 +124,39 @@ def _unwrapped(steps: int) -> int:
     return (steps + _WORD // 2) % _WORD - _WORD // 2
 
 
-def _peak(values: NDArray[np.float64]) -> float:
-    """The largest size of any of `values`, 0 if there are none; NaN if one is."""
-    return float(np.abs(values).max(initial=0.0))
+def _sizes(rows: NDArray[np.float64]) -> list[float]:
+    """The largest size in each of `rows`, 0 if it has no values; NaN if one is."""
+    sizes: list[float] = np.maximum.reduce(np.abs(rows), axis=1, initial=0.0).tolist()
+    return sizes
 
 
 def exact_rows(rows: NDArray[np.float64]) -> list[ExactSum]:
-    """The sum of each of `rows` (rows, values), float64: of short finite ones all at once, since for few values each
-    call of NumPy's takes longer than what it does."""
-    peak = _peak(rows)
-    if rows.shape[1] > 1 << _RUN_BITS or not peak < _LARGE:
+    """The sum of each of `rows` (rows, values), float64: of short finite ones of about one size all at once, since for
+    few values each call of NumPy's takes longer than what it does."""
+    sizes, count = _sizes(rows), rows.shape[1]
+    some = [size for size in sizes if size]
+    apart = max(some, default=0.0) > _FAR * min(some, default=0.0)
+    if count > 1 << _RUN_BITS or apart or not all(size < _LARGE for size in some):
         return [ExactSum.of(row) for row in rows]
-    totals, count = [0] * len(rows), rows.shape[1]
-    while peak:  # as in _units
-        binade = max(math.frexp(peak)[1] + _RUN_BITS - 10, -1022)
+    totals, places = [0] * len(rows), list(range(len(rows)))
+    while left := [number for number, size in enumerate(sizes) if size]:  # as in _units
+        if len(left) < len(rows):
+            rows, places = rows[left], [places[number] for number in left]
+        binade = max(math.frexp(max(sizes))[1] + _RUN_BITS - 10, -1022)
         anchor = np.float64(math.ldexp(1.5, binade))
         raised = rows + anchor
-        words = np.add.reduce(raised.view(np.int64), axis=1).tolist()
         zero, shift = count * int(anchor.view(np.int64)), binade - _MANTISSA_BITS + _UNIT_BITS
-        totals = [total + (_unwrapped(word - zero) << shift) for total, word in zip(totals, words, strict=True)]
+        for place, word in zip(places, np.add.reduce(raised.view(np.int64), axis=1).tolist(), strict=True):
+            totals[place] += _unwrapped(word - zero) << shift
         raised -= anchor
         rows = rows - raised
-        peak = _peak(rows)
+        sizes = _sizes(rows)
     return [ExactSum(total) for total in totals]
 
 
 def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -> list[ExactSum]:
     """For each of `size` entries the sum of those `values`, float64, at most FEW_VALUES, whose `index` it is."""
-    peak = _peak(values)
+    peak = float(np.abs(values).max(initial=0.0))
     if not peak < _LARGE:
         return [ExactSum.of(values[index == entry]) for entry in range(size)]
     totals = [0] * size
@@ -162,7 +168,7 @@ def exact_by(index: NDArray[np.int64], values: NDArray[np.float64], size: int) -
         for entry, step in enumerate(np.bincount(index, steps, size).tolist()):
             totals[entry] += int(math.ldexp(step, -unit)) << (unit + _UNIT_BITS)
         values = values - steps
-        peak = _peak(values)
+        peak = float(np.abs(values).max())
     return [ExactSum(total) for total in totals]
 
 

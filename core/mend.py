@@ -20,7 +20,7 @@ def mend(batch: Batch, block: Block, outputs: dict[str, Array]) -> None:
     measure = batch.plan.measure
     if not measure.mended:
         return
-    wrong = np.isnan(outputs[measure.outputs[0]][block.start : block.stop]).nonzero()[0]
+    wrong = np.flatnonzero(np.isnan(outputs[measure.outputs[0]][block.start : block.stop]))
     step = max(1, AT_ONCE // batch.classes)
     for start in range(0, wrong.size, step):
         places = wrong[start : start + step]

@@ -9,7 +9,7 @@ import numpy as np
 from core.reports.segments import Floats, Runs
 
 SAFE = (2.0**-60, 2.0**60)  # peaks of weights whose products are far from the ends of float64
-FEW = 2**16  # classes up to which what each has is kept
+KEPT = 2**16  # classes up to which the rates of each are kept
 SMALL = 2.0**-900  # products from here on have lost no digits
 
 
@@ -44,8 +44,8 @@ class Counts:
 
     @property
     def each(self) -> Floats:
-        """Precision, recall and F1 of each class: see precision_recall_f1."""
-        if self.table.shape[1] > FEW:
+        """Precision, recall and F1 of each class: see precision_recall_f1. Made anew where there are more than KEPT."""
+        if self.table.shape[1] > KEPT:
             return _rates(self.table)
         if self._each is None:
             self._each = _rates(self.table)
@@ -81,11 +81,9 @@ class Counts:
         macro = total / present
         # Without any support, where all recalls and F1 are 0, classes count alike.
         weighted = (each * self.support).sum(axis=1) / self.total if self.total else macro
-        support, predicted, correct = self.table.sum(axis=1).tolist()
-        micro = [correct / whole if whole else 0.0 for whole in (predicted, support, (support + predicted) / 2)]
-        found = {"micro": micro, "macro": macro.tolist(), "weighted": weighted.tolist()}
+        found = {"micro": _rates(self.table.sum(axis=1)), "macro": macro, "weighted": weighted}
         balanced = float(total[1]) / true if true else math.nan
-        return {name: PrecisionRecallF1(*values) for name, values in found.items()}, balanced
+        return {name: PrecisionRecallF1(*values.tolist()) for name, values in found.items()}, balanced
 
     @property
     def matthews_corrcoef(self) -> float:

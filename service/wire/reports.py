@@ -74,14 +74,15 @@ def _shapes(document: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 def _plain(value: Any) -> Any:
-    """What orjson writes as `value`: a document holds hundreds of numbers, and so they are told first."""
+    """What orjson writes as `value`, whose lists hold no arrays: a document holds hundreds of numbers, and so they are
+    told first."""
     if isinstance(value, float):
         return value if isfinite(value) else number(value)
     if isinstance(value, dict):
         return {name: entry if type(entry) is str else _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):
         if value and isinstance(value[0], dict) and b"null" not in (text := dump(value)):
-            return Fragment(text)  # everything is finite: an eighth of the time
+            return Fragment(text)  # every number is finite: an eighth of the time
         return [_plain(entry) for entry in value]
     if isinstance(value, np.ndarray):
         return array(np.ascontiguousarray(value)) if value.ndim else number(value[()])

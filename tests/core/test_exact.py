@@ -121,6 +121,17 @@ def test_rows_have_the_sums_that_each_has_alone(count: int) -> None:
     assert exact_rows(rows) == [ExactSum.of(row) for row in rows]
 
 
+@pytest.mark.parametrize("count", [1, 3, 1000, 2**15])
+def test_rows_of_about_one_size_are_added_up_together(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(count)
+    wild = rng.normal(size=count) * 2.0 ** rng.integers(-1070, 890, count)
+    peak = np.abs(wild).max()
+    rows = np.array([wild, np.zeros(count), rng.random(count) * peak, -np.abs(wild), np.full(count, -peak), wild[::-1]])
+    wanted = [ExactSum.of(row) for row in rows]
+    monkeypatch.setattr(ExactSum, "of", None)
+    assert exact_rows(rows) == wanted
+
+
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
 def test_rows_with_a_value_that_is_odd_have_their_sums(odd: float) -> None:
     rows = np.random.default_rng(1).normal(size=(3, 50))

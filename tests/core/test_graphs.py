@@ -50,18 +50,18 @@ def test_the_complete_graph_takes_every_input_under_its_name(dtype: str) -> None
         assert model.ir_version == IR_VERSION
 
 
-def _read(graph: onnx.GraphProto) -> set[str]:
-    """The names that the nodes of a graph and of its branches read, and its outputs."""
+def _with_branches(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
     branches = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    found = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    return found.union(*map(_read, branches))
+    return [graph, *(inner for branch in branches for inner in _with_branches(branch))]
 
 
 def test_no_graph_computes_what_nothing_reads() -> None:
     for path in FOLDER.glob("*.onnx"):
-        graph = onnx.load(path).graph
-        read = _read(graph)
-        assert [node.name for node in graph.node if read.isdisjoint(node.output)] == [], path.name
+        graphs = _with_branches(onnx.load(path).graph)
+        nodes = [node for graph in graphs for node in graph.node]
+        read = {name for node in nodes for name in node.input} | {one.name for graph in graphs for one in graph.output}
+        assert [node.name for node in nodes if read.isdisjoint(node.output)] == [], path.name
+        assert {one.name for graph in graphs for one in graph.initializer} <= read, path.name
 
 
 @pytest.mark.parametrize("left_out", [set(), {"weight"}])

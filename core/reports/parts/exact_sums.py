@@ -144,8 +144,8 @@ class ExactSums:
         return ExactSums(stop - start, self.low, self.limbs[:, start:stop], odd)
 
     def values(self) -> NDArray[np.float64]:
-        """Each sum as a float64: rounded once, up to ROUNDED_SINGLY of them or where they span 64 bits; else off by two
-        units in the last place at most. NaN and infinities as floats add up."""
+        """Each sum as a float64: rounded once, up to ROUNDED_SINGLY of them or where two limbs hold them; else off by
+        two units in the last place at most. NaN and infinities as floats add up."""
         if not len(self.limbs):
             found = np.zeros(self.size)
         elif len(self.limbs) <= 2:

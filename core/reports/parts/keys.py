@@ -26,7 +26,7 @@ def keys(scores: NDArray[Any]) -> Keys:
 def scores(keys: Keys) -> Floats:
     """The scores of whole keys, float64. Keys beyond those of the infinities, which no score has, are theirs too."""
     keys = np.minimum(np.maximum(keys, _LEAST), _MOST)
-    positive = keys.view(np.int32) >> 31
+    positive = keys.view(np.int32) >> 31  # all ones, or all zeros
     bits = keys ^ (~positive.view(np.uint32) | _SIGN)
     return bits.view(np.float32).astype(np.float64)
 

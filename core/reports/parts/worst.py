@@ -17,7 +17,7 @@ from core.rules import Array
 Number = int | float
 
 
-class Entry(NamedTuple):
+class Entry(NamedTuple):  # a report makes several: a third of a dataclass's time
     """One sample, and more of what is known of it."""
 
     id: Id
@@ -48,7 +48,8 @@ class Worst:
         """The worst of samples with `losses` (n,) and their names, with `extras` (n,) of each."""
         if not most or not losses.size:
             return cls(most)
-        badness, last = np.where(np.isnan(losses), np.inf, losses), -np.inf
+        badness = np.where(np.isnan(losses), np.inf, losses)
+        last = -np.inf
         if losses.size > most:
             parted = badness.copy()
             parted.partition(losses.size - most)
@@ -96,7 +97,7 @@ def _in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     found = [(entry.first, entry) for entry in entries]
     if len({first for first, _ in found}) < len(found):
         return tuple(sorted((entry for _, entry in found), key=lambda entry: entry.order))
-    return tuple(entry for _, entry in sorted(found))
+    return tuple(entry for _, entry in sorted(found))  # of which no two begin alike
 
 
 def _order(value: Number) -> tuple[bool, bool, Number, bool]:
