@@ -66,7 +66,9 @@ def expected(case: Case, answer: Answer) -> Values:
         data = data_of(case)
         found = _OF[case.task](case, data, answer)
     weight = data.weight[data.weight > 0]
-    unsure = ("matthews_corrcoef", "cohen_kappa") if weight.size and weight.max() > 1e3 * weight.min() else ()
+    unsure = {"matthews_corrcoef", "cohen_kappa"} if weight.size and weight.max() > 1e3 * weight.min() else set()
+    if math.isnan(found.get("matthews_corrcoef", 0.0)):  # of one class, whose spread it has rounded below 0
+        unsure |= {"matthews_corrcoef"}
     return {name: value for name, value in found.items() if name not in unsure}
 
 

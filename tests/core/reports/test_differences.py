@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import precision_score, roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import matthews_corrcoef, precision_score, roc_auc_score, top_k_accuracy_score
 
 from core.engine import Engine
 from core.reports.columns import COLUMNS
@@ -49,6 +49,16 @@ def test_one_vs_rest_leaves_absent_classes_out(columns: Engine) -> None:
     assert math.isnan(found.document["per_class"]["auroc"][3])
     with pytest.warns(UndefinedMetricWarning):
         assert math.isnan(roc_auc_score(targets, p, multi_class="ovr", labels=range(4)))
+
+
+def test_the_correlation_of_one_class_is_0_whatever_the_weights(columns: Engine) -> None:
+    """scikit-learn's spread of one class is the difference of two sums: of these weights it is rounded below 0."""
+    rng = np.random.default_rng(1060)
+    weight, predicted, targets = rng.random(7), rng.integers(0, 4, 7), np.full(7, 2)
+    fields = {"logits": np.eye(4, dtype=np.float32)[predicted], "targets": targets, "sample_weight": weight}
+    assert answer(columns, "multiclass", fields).values["matthews_corrcoef"] == 0.0
+    with pytest.warns(RuntimeWarning):
+        assert math.isnan(matthews_corrcoef(targets, predicted, sample_weight=weight))
 
 
 def test_a_class_of_which_no_sample_has_weight_is_absent(columns: Engine) -> None:
