@@ -147,8 +147,7 @@ def _others(weights: Floats) -> Floats:
 def _rates(table: Floats) -> Floats:
     support, predicted, correct = table
     whole: Floats = np.array([predicted, support, (support + predicted) / 2])
-    whole += whole == 0  # of which nothing is correct
-    np.divide(correct, whole, out=whole)
+    np.divide(correct, whole, out=whole, where=whole > 0)  # what is 0 stays 0
     return whole
 
 

@@ -61,14 +61,15 @@ def rounded(metric: str, data: Data, answer: Answer, case: Case) -> Data:
 
 
 def expected(case: Case, answer: Answer) -> Values:
-    """The values of metrics of a request. Of very different weights scikit-learn's correlations are only rounding."""
+    """The values of metrics of a request. Of very different weights scikit-learn's correlations are only rounding; that
+    of one class throughout is 0, which it misses where it rounds the spread below 0."""
     with quiet():
         data = data_of(case)
         found = _OF[case.task](case, data, answer)
     weight = data.weight[data.weight > 0]
-    unsure = {"matthews_corrcoef", "cohen_kappa"} if weight.size and weight.max() > 1e3 * weight.min() else set()
-    if math.isnan(found.get("matthews_corrcoef", 0.0)):  # of one class, whose spread it has rounded below 0
-        unsure |= {"matthews_corrcoef"}
+    if math.isnan(found.get("matthews_corrcoef", 0.0)):
+        found["matthews_corrcoef"] = 0.0
+    unsure = ("matthews_corrcoef", "cohen_kappa") if weight.size and weight.max() > 1e3 * weight.min() else ()
     return {name: value for name, value in found.items() if name not in unsure}
 
 
